@@ -70,11 +70,20 @@ class AccessPoint:
         until(lambda: not (self.folder / "pid").exists(), "sshd has ended")
 
     def break_connections(self) -> None:
-        """End all connections at once, as a network does that is gone."""
+        """End all connections at once: both ends hear of it."""
+        self._signal_connections(signal.SIGKILL)
+
+    def silence_connections(self) -> None:
+        """Let nothing through any connection that there is, in either direction, as a network does that is
+        gone: no end hears of it.
+        """
+        self._signal_connections(signal.SIGSTOP)
+
+    def _signal_connections(self, number: int) -> None:
         pid = int((self.folder / "pid").read_text())
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(int(child), number)
 
     def config_of_client(self) -> str:
         """What a client's ``config.toml`` says of it."""

@@ -29,6 +29,9 @@ def laptop(
         work = shutil.copytree(local_workspace, tmp_path / "work")
         with (work / "pixi.toml").open("a") as manifest:
             manifest.write("\n[tasks.where]\ncmd = \"python -c 'import numpy, sys; print(sys.prefix)'\"\n")
+            manifest.write('\n[activation]\nscripts = ["setup/first.sh"]\n')
+        (work / "setup").mkdir()
+        (work / "setup/first.sh").write_text("export FROM_SCRIPT=activated\n")
         monkeypatch.chdir(work)
         yield made
         for one in load_runs():
@@ -36,18 +39,21 @@ def laptop(
 
 
 def test_the_bundle_is_built_over_there(laptop: AccessPoint, tmp_path: Path) -> None:
-    """Components and the jobs of a task run in the environment; the laptop has built nothing."""
+    """Components and the jobs of a task run in the environment, which the workspace's scripts have
+    activated; the laptop has built nothing.
+    """
 
     def prefix(_: int) -> str:
+        import os
         import sys
 
         import numpy
 
-        return f"{sys.prefix} {numpy.__name__}"
+        return f"{sys.prefix} {numpy.__name__} {os.environ['FROM_SCRIPT']}"
 
     options = wingspan.Options(environment=wingspan.Environment(".", frozen=True))
     m = wingspan.map(prefix, range(2), pool="ssh://ap", options=options)
-    assert {one.split()[1] for one in m} == {"numpy"}
+    assert {one.partition(" ")[2] for one in m} == {"numpy activated"}
     r = wingspan.run("where", frozen=True, pool="ssh://ap")
     assert r.wait(PATIENCE).state == "completed", r.stderr()
     assert r.stdout().strip() == m[0].split()[0]

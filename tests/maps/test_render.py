@@ -25,6 +25,7 @@ from wingspan.delivery.render import FolderInUse
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources
 from wingspan.lint import lint
+from wingspan.maps._external import ExternalSubmissions
 from wingspan.maps._render import map_resources, render_map
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -253,6 +254,10 @@ def test_jobs_by_hand_are_within_reach(
     _sh(["sh", "submit.sh"], folder, condor)
     again = wingspan.load(m.tag)
     until(lambda: again.status().workers == {"removed": 2, "running": 2}, "the second submission")
+    late, written = ExternalSubmissions(m._folder), m._folder.submissions.entries()
+    late.take(late.poll(), ())  # as a process that has read the log before the other has written to it
+    late.close()
+    assert m._folder.submissions.entries() == written
     until(lambda: again.status().counts[wingspan.ComponentStatus.RUNNING] == 2, "two components under way")
     again.hold()
     until(lambda: again.status().workers == {"held": 2, "removed": 2}, "the hold of those that ran")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,11 @@ import wingspan
 from _ssh import AccessPoint, access_point, ap, one_access_point
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError
+from wingspan.jobs import Submission
 from wingspan.pools import ssh_connection
+from wingspan.pools.ssh_frames import Broken
+from wingspan.pools.ssh_mirror import Mirror
+from wingspan.pools.submissions import SubmissionLog
 
 __all__ = ["ap", "one_access_point"]
 
@@ -84,6 +90,130 @@ def test_a_map_goes_on_while_no_laptop_is_there(ap: AccessPoint, tmp_path: Path)
     (tmp_path / "gate").touch()
     assert list(wingspan.load("lid")) == [7, 7, 7]
     assert list(m) == [7, 7, 7]
+    m.remove()
+
+
+def test_a_network_that_is_gone_is_noticed(
+    ap: AccessPoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection through which nothing comes, and that nobody has ended, is given up; a notice says so,
+    and another one is made, past the connection that ssh shares.
+    """
+    m = wingspan.map(waits_for, [str(tmp_path / "gate")], pool=AP)
+    until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING], m.status)
+    connection = ssh_connection.connection_to(ssh_connection.Address.parse(AP))
+    connection._pipes.patience = 1.0
+    ap.silence_connections()
+    (tmp_path / "gate").touch()
+    assert list(m) == [7]
+    assert "nothing was heard from it for 1 seconds" in caplog.text
+    assert not connection.is_open
+    m.remove()
+
+
+def test_a_sign_of_life_comes_while_an_answer_takes_long(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other end says that it is at work, so that it is not taken for gone."""
+    connection = ssh_connection.connection_to(ssh_connection.Address.parse(AP))
+    seen = []
+    read = ssh_connection.read_message
+    monkeypatch.setattr(ssh_connection, "read_message", lambda pipes: seen.append(read(pipes)) or seen[-1])
+    connection.tell("new", kind="maps", id="waits", attempt=0)  # from now on an answer is awaited
+    connection._pipes.flush()
+    until(lambda: select.select([connection._pipes._out], [], [], 1)[0], "a sign of life")
+    connection.ask("workers", pool="local", count=1)
+    assert seen[0][0] == {"alive": True}
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_map_is_begun_once_though_its_connection_breaks(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """The connection breaks while a map is begun, before the access point has heard of it, or after it has
+    begun it: there is one map, with one submission, and all its outputs.
+    """
+    breaks = [True]
+    write, read = ssh_connection.write_message, ssh_connection.read_message
+
+    def written(pipes: Any, plain: dict[str, Any], data: bytes = b"") -> None:
+        if plain["do"] == "begin" and breaks and breaks.pop():
+            if heard:
+                write(pipes, plain, data)
+                pipes.flush()
+                while "alive" in (told := read(pipes)[0]) or "progress" in told:
+                    pass
+            raise Broken("the network is gone")
+        write(pipes, plain, data)
+
+    monkeypatch.setattr(ssh_connection, "write_message", written)
+    m = wingspan.map(square, [1, 2], tag="once", pool=AP)
+    assert list(m) == [1, 4]
+    assert not breaks
+    assert [one.name for one in (ap.data / "maps").iterdir()] == [m.path.name]
+    assert len(m._folder.submissions.entries()) == 1
+    assert ((ap.data / "maps" / m.path.name / "submissions").read_text().count("\n"), m.exists) == (1, True)
+    m.remove()
+
+
+def test_an_attempt_that_was_given_up_begins_nothing_later(ap: AccessPoint, tmp_path: Path) -> None:
+    """The process that has received a map was cut off before it was told to begin it. When it goes on after
+    all, another attempt has begun the map, or may: it refuses.
+    """
+    late = ssh_connection.Connection(ssh_connection.Address.parse(AP))
+    what = {"kind": "maps", "id": "20260101-000000-00000000"}
+    late.tell("new", **what, attempt=0)
+    now = ssh_connection.connection_to(ssh_connection.Address.parse(AP))
+    assert now.ask("outcome", **what, attempt=0)[0]["begun"] is False
+    with pytest.raises(PoolError, match="this attempt was given up"):
+        late.ask("begin", **what, attempt=0, pool="local")
+    late.close()
+
+
+def test_submissions_by_others_are_written_down_once(ap: AccessPoint) -> None:
+    """Two processes of a laptop bring the same external submission at once: the copy has one line of it."""
+    m = wingspan.map(abs, [-1], tag="twice", pool=AP)
+    assert list(m) == [1]
+    one, other = Mirror(m.path, AP), Mirror(m.path, AP)
+    there = SubmissionLog(ap.data / "maps" / m.path.name)
+    for cluster in ("7", "8"):
+        there.add(Submission(pool="local", cluster=cluster, count=2), first=1000, external=True)
+    take = one._take_files
+
+    def meanwhile(told: dict[str, Any], data: bytes) -> None:
+        other.look()
+        take(told, data)
+
+    one._take_files = meanwhile  # type: ignore[method-assign, assignment]
+    one.look()
+    one.look()
+    assert [entry.cluster for entry in SubmissionLog(m.path).entries()][1:] == ["7", "8"]
+    m.remove()
+
+
+def test_a_large_function_comes_in_pieces(ap: AccessPoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another laptop has given a map over there another function, of many megabytes: it is brought piece by
+    piece, and no message is larger than a piece and what a look brings at most.
+    """
+    m = wingspan.map(square, [1, 2], tag="large", pool=AP)
+    assert list(m) == [1, 4]
+    sizes, read = [], ssh_connection.read_message
+
+    def measured(pipes: Any) -> Any:
+        plain, data = read(pipes)
+        sizes.append(len(data))
+        return plain, data
+
+    held = bytes(range(256)) * (70 << 10)  # 18 MB, which do not become less
+    m.rerun([0, 1], function=lambda x: x + len(held))
+    (function,) = [one for one in (m.path / "functions").iterdir() if one.suffix != ".json"]
+    whole = function.read_bytes()
+    assert list(m) == [len(held) + 1, len(held) + 2]
+    function.unlink()
+    ssh_connection.close_all()
+    monkeypatch.setattr(ssh_connection, "read_message", measured)
+    assert wingspan.load("large").status().is_done
+    assert (function.read_bytes() == whole, max(sizes) <= 1 << 20) == (True, True)
     m.remove()
 
 
@@ -241,7 +371,7 @@ def test_an_error_names_no_module_that_does_something_when_it_is_imported() -> N
 _LIES = """
 import sys
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, read_message, write_message
-out, told = sys.stdout.buffer, {"files": [[sys.argv[1], 0, 4, True]], "entries": [], "events": []}
+out, told = sys.stdout.buffer, {"files": [[sys.argv[1], 0, 4, True]], "large": [], "entries": [], "events": []}
 out.write(b"You have mail.\\n" + FIRST_LINE)
 write_message(out, {"wingspan": sys.argv[2], "protocol": PROTOCOL})
 while True:

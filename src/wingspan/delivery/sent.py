@@ -1,7 +1,7 @@
 """The environment of a map or run that another machine does.
 
 Its manifest and its lock go there, and the bundle is built there. The workspace's own packages, which the
-lock names by their folders, go along as files; so do wheels that are injected.
+lock names by their folders, go along as files; so do its activation scripts and wheels that are injected.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._words import notice
 from wingspan.worker import trust
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def environment_to_send(named: Environment) -> SentEnvironment:
     told = [path for path in (workspace.manifest_path, workspace.lock_path) if path is not None]
     files = {path.name: path for path in told}
     files.update(_own_files(workspace.lock_path))
+    if workspace.manifest_path is not None:
+        files.update(_activation_scripts(workspace.manifest_path, named.name))
     wheels = {f"{_WHEELS}/{path.name}": path.absolute() for path in named.inject}
     asked = {
         "name": named.name,
@@ -107,6 +110,35 @@ def _own_files(lock: Path) -> dict[str, Path]:
         for path, _ in read_project(folder, folder.resolve().name, "").modules:
             names += code_files(folder, path)[0]
         found.update({os.path.normpath(f"{below}/{name}"): folder / name for name in names})
+    return found
+
+
+def _activation_scripts(manifest_path: Path, environment: str) -> dict[str, Path]:
+    """The scripts that ``[activation]`` of an environment names, for whichever platform. What cannot go along
+    is told, and left out over there.
+    """
+    from wingspan.environments.manifest_reader import read_manifest
+
+    manifest = read_manifest(manifest_path)
+    if environment not in manifest.environments:
+        return {}
+    named = [
+        script
+        for feature in manifest.features_of(environment)
+        for target in feature.targets
+        for script in target.activation.scripts
+    ]
+    found: dict[str, Path] = {}
+    for script in dict.fromkeys(named):
+        place = os.path.normpath(script)
+        if Path(place).is_absolute() or place.startswith(".."):
+            notice(
+                f"{manifest_path}: the activation script {script} lies outside of the workspace, and does not go along"
+            )
+        elif (
+            path := manifest_path.parent / place
+        ).is_file():  # else the other machine says that it is missing
+            found[place] = path
     return found
 
 

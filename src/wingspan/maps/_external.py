@@ -79,10 +79,23 @@ class ExternalSubmissions:
         for cluster, processes in self._seen.items():
             count = max(processes) + 1
             if count > self._written.get(cluster, 0) and (pool := pool_at(self._schedds[cluster])):
-                first = int(f"{cluster}{NUMBERS['htcondor']}")
-                external = Submission(pool=pool.kind, cluster=cluster, count=count)
-                self._folder.submissions.add(external, first=first, place=pool.place, external=True)
-                self._written[cluster] = count
+                self._write(Submission(pool=pool.kind, cluster=cluster, count=count), pool.place)
+
+    def _write(self, one: Submission, place: str | None) -> None:
+        """Write down an external submission, unless another process that sees the same has done so."""
+        log = self._folder.submissions
+        with log.alone() as held:
+            if not held:
+                return  # the next look does
+            known = [
+                entry.count
+                for entry in log.entries()
+                if (entry.pool, entry.cluster) == (one.pool, one.cluster)
+            ]
+            if one.count > max(known, default=0):
+                first = int(f"{one.cluster}{NUMBERS['htcondor']}")
+                log.add(one, first=first, place=place, external=True)
+        self._written[one.cluster] = one.count
 
     def close(self) -> None:
         """Let go of the log."""

@@ -44,7 +44,7 @@ def received(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> M
     """
     plain = json.loads((temporary / "map.json").read_bytes())
     info = attrs.evolve(MapInfo.from_json(plain), pool=pool.kind)
-    if info.id != temporary.name.removeprefix(".new-"):
+    if info.id != temporary.name.removeprefix(".new-").partition("+")[0]:
         raise ValueError("the map has another name than its folder")
     options = Options.from_dict(info.options)
     check_pool(options, pool)

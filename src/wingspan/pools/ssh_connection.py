@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -29,15 +29,21 @@ from wingspan._version import __version__
 from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
+from wingspan.pools.ssh_pipes import SILENCE_SECONDS, Pipes, Silent
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 
-__all__ = ["PREFIX", "Address", "Connection", "connection_to", "shell_there"]
+__all__ = ["PREFIX", "Address", "Connection", "Unreached", "connection_to", "shell_there"]
 
 #: Names of pools on the other side of SSH begin with this.
 PREFIX = "ssh://"
 #: Seconds that ssh may take to reach the machine.
 _CONNECT_SECONDS = 15
+#: ssh asks the other machine after so many seconds of silence whether it is there, and gives up when so many
+#: questions had no answer.
+_ALIVE_SECONDS, _ALIVE_QUESTIONS = 10, 2
+#: Seconds for ssh's master process, which is on this machine, to do what it is told.
+_MASTER_SECONDS = 5
 #: Seconds until the other end has said its first line: its home may lie on a file system that is slow, or
 #: that does not answer at all.
 _FIRST_LINE_SECONDS = 120
@@ -101,6 +107,16 @@ class Address:
         return self.host.rpartition("@")[2]
 
 
+class Unreached(PoolUnavailable):
+    """An access point cannot be reached, or the connection to it broke.
+
+    Attributes:
+        was_silent: There was a connection, and nothing was heard through it for too long.
+    """
+
+    was_silent = False
+
+
 class Connection:
     """An ssh that has a ``wingspan serve`` at its other end.
 
@@ -112,7 +128,8 @@ class Connection:
         progress: Hears of long work of the other end, while it is waited for.
 
     Raises:
-        PoolUnavailable: It cannot be reached, or has no Wingspan of this version.
+        Unreached: It cannot be reached, or has no Wingspan that answers.
+        PoolUnavailable: Its Wingspan is of another version.
     """
 
     def __init__(self, address: Address) -> None:
@@ -132,6 +149,7 @@ class Connection:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 start_new_session=True,  # Ctrl-C is ours to answer
+                bufsize=0,
             )
         except BaseException as error:
             self._errors.close()
@@ -140,14 +158,14 @@ class Connection:
             raise
         assert self._ssh.stdin is not None
         assert self._ssh.stdout is not None
-        self._to: IO[bytes] = self._ssh.stdin
-        self._from: IO[bytes] = self._ssh.stdout
+        self._pipes = Pipes(self._ssh.stdin, self._ssh.stdout)
         limit = threading.Timer(_FIRST_LINE_SECONDS, self._give_up)
         limit.daemon = True
         limit.start()
         try:
             self._skip_noise()
-            self.facts = read_message(self._from)[0]
+            self.facts = read_message(self._pipes)[0]
+            self._pipes.patience = SILENCE_SECONDS
         except BaseException as error:
             self.close()
             if isinstance(error, Broken | OSError):
@@ -166,7 +184,7 @@ class Connection:
 
     def _skip_noise(self) -> None:
         left = _MOST_NOISE
-        while (line := self._from.readline(left)) != FIRST_LINE:
+        while (line := self._pipes.readline(left)) != FIRST_LINE:
             left -= len(line)
             if not line or left <= 0:
                 raise Broken("no Wingspan answered")
@@ -187,17 +205,17 @@ class Connection:
         self._errors.seek(0)
         return self._errors.read(4000).decode("utf-8", "replace").strip()
 
-    def _unreachable(self) -> PoolUnavailable:
+    def _unreachable(self) -> Unreached:
         host = self.address.name
         said = self._said()
         last = said.splitlines()[-1].strip() if said else "the connection was closed"
         if re.search(r"wingspan.*(not found|No such file)|No such command", last):
-            return PoolUnavailable(
+            return Unreached(
                 f"{host} has no Wingspan {__version__} that an ssh command finds: {last}",
                 hint=f'install it there (pip install wingspan=={__version__}), or say where it is: command = "/path/to/wingspan" '
                 f'below [ssh."{host}"] in {load_settings().config_file}',
             )
-        return PoolUnavailable(
+        return Unreached(
             f"{host} is not reached: {last}",
             hint=f"see whether `ssh -o BatchMode=yes {self.address.host} true` works: nobody can answer questions here. "
             "Where ssh asks for a password or a second factor, set ControlMaster and ControlPath in ~/.ssh/config, "
@@ -209,13 +227,15 @@ class Connection:
 
         Raises:
             WingspanError: What was raised there.
-            PoolUnavailable: The connection broke; it is not known what was done.
+            Unreached: The connection broke; it is not known what was done.
         """
         with self._lock, self._whole():
-            write_message(self._to, {"do": do, **what}, data)
-            self._to.flush()
+            write_message(self._pipes, {"do": do, **what}, data)
+            self._pipes.flush()
             while True:
-                answer, payload = read_message(self._from)
+                answer, payload = read_message(self._pipes)
+                if "alive" in answer:
+                    continue  # it is at work
                 if "notice" in answer:
                     notice(str(answer["notice"]))
                 elif "progress" in answer:
@@ -238,13 +258,22 @@ class Connection:
     def tell(self, do: str, data: bytes | memoryview = b"", /, **what: Any) -> None:
         """The same without an answer: what goes wrong is the answer to the next question."""
         with self._lock, self._whole():
-            write_message(self._to, {"do": do, **what}, data)
+            write_message(self._pipes, {"do": do, **what}, data)
 
     @contextlib.contextmanager
     def _whole(self) -> Any:
         """Within, messages are exchanged: whatever interrupts that, this connection is not used again."""
         try:
             yield
+        except Silent as error:
+            self.close(waits=False)
+            _leave_master(self.address)
+            silent = Unreached(
+                f"{self.address.name} is not reached: {error}; the network may be gone",
+                hint="what is there goes on; the next look connects anew",
+            )
+            silent.was_silent = True
+            raise silent from None
         except (Broken, OSError):
             self.close()
             raise self._unreachable() from None
@@ -259,9 +288,7 @@ class Connection:
             waits: Give ssh a moment to say why it ends.
         """
         self.is_open = False
-        for file in (self._to, self._from):
-            with contextlib.suppress(OSError):
-                file.close()
+        self._pipes.close()
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._ssh.wait(0.5 if waits else 0.0)
         if self._ssh.poll() is None:
@@ -290,16 +317,44 @@ def error_of(plain: Any) -> WingspanError:
     return error
 
 
+def _given(address: Address) -> list[str]:
+    """What this user has said of how to reach it."""
+    given = ["-p", str(address.port)] if address.port is not None else []
+    if config := _setting(address.name, "config"):
+        given += ["-F", os.path.expanduser(config)]  # noqa: PTH111 - a word of a command line
+    return given
+
+
+def _leave_master(address: Address) -> None:
+    """Have the next ssh make a connection of its own: the one that they share is silent.
+
+    Only that of Wingspan is left. One that the user's own configuration shares may not be made again without
+    the user.
+    """
+    given = _given(address)
+    shared = [
+        word for name, value in _shared(given, address.host).items() for word in ("-o", f"{name}={value}")
+    ]
+    if shared:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                ["ssh", *shared, *given, "-O", "stop", "--", address.host],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                timeout=_MASTER_SECONDS,
+            )
+
+
 def _command(address: Address, words: Sequence[str], *options: str) -> list[str]:
     """The command line of ssh that has the Wingspan over there execute `words`."""
     if shutil.which("ssh") is None:
         raise PoolUnavailable("this machine has no ssh", hint="install OpenSSH's client")
-    given = ["-p", str(address.port)] if address.port is not None else []
-    if config := _setting(address.name, "config"):
-        given += ["-F", os.path.expanduser(config)]  # noqa: PTH111 - a word of a command line
+    given = _given(address)
     usual = {
         "ConnectTimeout": str(_CONNECT_SECONDS),
-        "ServerAliveInterval": "15",
+        "ServerAliveInterval": str(_ALIVE_SECONDS),
+        "ServerAliveCountMax": str(_ALIVE_QUESTIONS),
         **_shared(given, address.host),
     }
     usual_words = [word for name, value in usual.items() for word in ("-o", f"{name}={value}")]

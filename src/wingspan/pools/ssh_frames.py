@@ -10,7 +10,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, Protocol
 
 __all__ = [
     "FIRST_LINE",
@@ -18,13 +18,15 @@ __all__ = [
     "PROTOCOL",
     "TAIL",
     "Broken",
+    "Readable",
+    "Writable",
     "checksum_of",
     "read_message",
     "write_message",
 ]
 
 #: Both ends have to speak the same.
-PROTOCOL = 1
+PROTOCOL = 2
 #: The first line from the access point that is ours: what its shell prints before is passed over.
 FIRST_LINE = b"wingspan-serve\n"
 #: Files are sent in pieces of so many bytes.
@@ -36,6 +38,22 @@ _MOST = 1 << 28
 _LENGTHS = struct.Struct(">II")
 
 
+class Readable(Protocol):
+    """What messages are read from."""
+
+    def read(self, length: int, /) -> bytes:
+        """So many bytes; fewer only at the end."""
+        ...
+
+
+class Writable(Protocol):
+    """What messages are written to."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Write all of it, now or with what follows."""
+        ...
+
+
 class Broken(Exception):
     """The other end has gone, or what it says is no message."""
 
@@ -45,7 +63,7 @@ def checksum_of(data: bytes) -> int:
     return zlib.crc32(data)
 
 
-def write_message(file: IO[bytes], plain: Mapping[str, Any], data: bytes | memoryview = b"") -> None:
+def write_message(file: Writable, plain: Mapping[str, Any], data: bytes | memoryview = b"") -> None:
     """Write a message; the caller flushes.
 
     Raises:
@@ -57,7 +75,7 @@ def write_message(file: IO[bytes], plain: Mapping[str, Any], data: bytes | memor
         file.write(data)
 
 
-def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
+def read_message(file: Readable) -> tuple[dict[str, Any], bytes]:
     """The next message.
 
     Raises:
@@ -75,7 +93,7 @@ def read_message(file: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     return plain, _read(file, length)
 
 
-def _read(file: IO[bytes], length: int) -> bytes:
+def _read(file: Readable, length: int) -> bytes:
     data = file.read(length)
     if len(data) < length:
         raise Broken("the connection was closed")

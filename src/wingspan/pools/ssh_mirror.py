@@ -18,11 +18,12 @@ from typing import Any
 import attrs
 
 from wingspan._files import JsonLog, append_line
+from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable
 from wingspan.pools._base import JobEvent, JobState
-from wingspan.pools.ssh_connection import Address, Connection, connection_to
+from wingspan.pools.ssh_connection import Address, Connection, Unreached, connection_to
 from wingspan.pools.ssh_frames import PIECE, TAIL, checksum_of
-from wingspan.pools.submission_log import LoggedSubmission, SubmissionLog
+from wingspan.pools.submission_log import LOCK, LoggedSubmission, SubmissionLog
 from wingspan.worker import trust
 from wingspan.worker.transports import write_all
 
@@ -33,13 +34,15 @@ _GROWING = ("results", "workers", "logs")
 #: What a look brings: nothing else of the copy is ever replaced by what the access point says.
 _BROUGHT = frozenset({*_GROWING, "actions", "functions", "notes", "rounds"})
 #: Files that are for this machine alone; the other one has a worker of its own.
-_OWN = frozenset({"lock", "read", "worker.pyz"})
+_OWN = frozenset({LOCK, "lock", "read", "worker.pyz"})
 #: What is known of jobs over there, in the copy.
 _JOBS = "jobs_there"
 #: Seconds after which a machine that did not answer is asked again by whoever only looks.
 _AGAIN_SECONDS = 5.0
 #: How long those who wait bear that the access point does not answer (s).
 PATIENCE = 300.0
+#: A map or run is sent so often, where the connection breaks before it is begun.
+_MOST_SENT = 5
 
 
 def event_to_json(event: JobEvent) -> dict[str, Any]:
@@ -112,9 +115,11 @@ class Mirror:
             while True:
                 try:
                     self.told = self._look_once(reconcile=reconcile)
-                except PoolUnavailable:
+                except PoolUnavailable as error:
                     if self._connection is None or self._silent_since is not None:
                         raise
+                    if isinstance(error, Unreached) and error.was_silent:
+                        notice(f"{error.message}; connecting anew")
                     self._connection = None  # the network was away for a moment, or the laptop slept
                     self.told = self._look_once(reconcile=reconcile)
                 if not self.told.get("more"):
@@ -170,18 +175,20 @@ class Mirror:
             self._events = []
             self._epoch += 1
         log = SubmissionLog(self._folder)
+        known = log.entries()
         told, data = connection.ask(
             "look",
             **self.what,
             here=here,
-            entries=len(log.entries()),
+            entries=len(known),
             events=len(self._events),
             reconcile=reconcile,
         )
         try:
             self._take_files(told, data)
-            for plain in told["entries"]:
-                _add(log, plain, self._kind)
+            for listed in told["large"]:
+                self._fetch(connection, *listed)
+            self._add_entries(log, len(known), told["entries"])
             self._events += map(event_of, told["events"])
             self._keep(told["events"])
         except (KeyError, TypeError, ValueError, trust.BadName) as error:
@@ -231,28 +238,68 @@ class Mirror:
                     continue
             except FileNotFoundError:
                 self._make_folders(path)
-            program = trust.PROGRAM if mode & 0o100 else trust.FILE
-            with trust.replacing(str(place), program, sync=False) as file:
-                for piece in _pieces(connection, self.what, path, size):
-                    file.write(piece)
-                file.flush()
-                os.utime(file.fileno(), ns=(written, written))
+            self._fetch(connection, path, size, written, mode)
         kept = {path for path, *_ in listed}
         for old in (self._folder / name).rglob("*"):
             if old.relative_to(self._folder).as_posix() not in kept and not old.is_dir():
                 old.unlink(missing_ok=True)
 
+    def _fetch(self, connection: Connection, name: str, size: int, written: int, mode: int) -> None:
+        """Bring one file, piece by piece, and put it in place when it is whole."""
+        program = trust.PROGRAM if mode & 0o100 else trust.FILE
+        with trust.replacing(str(self._folder / trust.check_path(name)), program, sync=False) as file:
+            for piece in _pieces(connection, self.what, name, size):
+                file.write(piece)
+            file.flush()
+            os.utime(file.fileno(), ns=(written, written))
+
     def send(self, more: Mapping[str, Path] | None = None) -> None:
         """Send what was just made here, with everything in its folder, and have it begun.
+
+        Where the connection breaks, another one is made. It is asked whether the map or run was begun. Only
+        what was not, and what the access point will not begin any more, is sent again.
 
         Args:
             more: Other files that go along, by their names in the folder over there.
 
         Raises:
             WingspanError: The access point does not take it: nothing is left there.
-            PoolUnavailable: The connection broke.
+            Unreached: The connection broke, and no other one can be made.
         """
-        connection_to(self._address).tell("new", **self.what)
+        connection_to(self._address)  # where it is not reached to begin with, it is not tried again
+        for attempt in range(_MOST_SENT):
+            try:
+                self._send_once(attempt, more or {})
+                return
+            except Unreached as error:
+                if attempt + 1 == _MOST_SENT:
+                    raise
+                notice(f"{error.message}; connecting anew")
+                if self._is_begun(attempt, error):
+                    return
+
+    def _is_begun(self, attempt: int, broke: Unreached) -> bool:
+        """Whether what was sent was begun. If it was not, it never will be.
+
+        Raises:
+            WingspanError: The access point did not take it.
+            Unreached: It is not known: the access point is not reached for minutes.
+        """
+        deadline, pause = time.monotonic() + PATIENCE, 0.1
+        while True:
+            try:
+                return bool(self.ask("outcome", attempt=attempt)["begun"])
+            except Unreached as error:
+                if time.monotonic() > deadline:
+                    raise Unreached(
+                        f"{broke.message}; it is not known whether the access point has begun {self._folder.name}",
+                        hint=f"`ssh {self._address.host} wingspan maps` (or runs) shows it; if it is there, remove it there",
+                    ) from error
+            time.sleep(pause)
+            pause = min(10.0, 2 * pause)
+
+    def _send_once(self, attempt: int, more: Mapping[str, Path]) -> None:
+        connection_to(self._address).tell("new", **self.what, attempt=attempt)
         for around, folders, names in os.walk(self._folder):
             folders.sort()
             for name in sorted(names):
@@ -260,9 +307,9 @@ class Mirror:
                 place = path.relative_to(self._folder).as_posix()
                 if place not in _OWN and path.is_file():
                     self.put(place)
-        for name, path in (more or {}).items():
+        for name, path in more.items():
             self.put(name, path)
-        self.ask("begin", pool=self._address.pool)
+        self.ask("begin", pool=self._address.pool, attempt=attempt)
 
     def put(self, name: str, path: Path | None = None) -> None:
         """Send a file of the folder, or the one at `path`, which gets this name over there."""
@@ -288,6 +335,23 @@ class Mirror:
                 trust.write_whole(str(self._folder / name), bytes(piece))
             else:
                 _write_at(str(self._folder / name), piece, at)
+
+    def _add_entries(self, log: SubmissionLog, asked: int, told: Sequence[Mapping[str, Any]]) -> None:
+        """Write down the submissions of the access point, in its order: here they are some of this pool.
+
+        Args:
+            log: Those that are known.
+            asked: How many were known when it was asked.
+            told: Those that follow. Another process may have written them down meanwhile.
+        """
+        if not told:
+            return
+        with log.alone() as held:
+            if not held:
+                return  # the next look writes them down
+            for plain in told[len(log.entries()) - asked :]:
+                entry = LoggedSubmission.from_json(dict(plain))
+                log.append(attrs.evolve(entry, pool=self._kind, place=None))
 
     def _make_folders(self, name: str) -> None:
         folder = self._folder
@@ -318,8 +382,3 @@ def _write_at(path: str, data: memoryview, at: int) -> None:
         write_all(descriptor, data)
     finally:
         os.close(descriptor)
-
-
-def _add(log: SubmissionLog, plain: Mapping[str, Any], kind: str) -> None:
-    """Write down a submission of the access point: here it is one of this pool."""
-    log.append(attrs.evolve(LoggedSubmission.from_json(dict(plain)), pool=kind, place=None))

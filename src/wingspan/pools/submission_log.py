@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from wingspan._files import JsonLog
+from wingspan._files import JsonLog, lock
 from wingspan.jobs import Submission
 
-__all__ = ["LoggedSubmission", "SubmissionLog"]
+__all__ = ["LOCK", "LoggedSubmission", "SubmissionLog"]
+
+#: File beside the log, by which one process keeps others from writing.
+LOCK = "submissions.lock"
+#: Seconds for which another process is waited for.
+_LOCK_SECONDS = 10.0
 
 #: The field of a line that says that the jobs are external. Its name on disk is older than the word.
 _EXTERNAL = "by_hand"
@@ -158,6 +164,13 @@ class SubmissionLog:
             way=way,
         )
         self.append(logged)
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Held while it is decided what is to be written down: whether it was to be had.
+
+        Processes that see the same submission at once, and did not submit it themselves, would all write it.
+        """
+        return lock(self._log.path.with_name(LOCK), patience=_LOCK_SECONDS)
 
     def append(self, entry: LoggedSubmission) -> None:
         """Write down jobs as another log has them.

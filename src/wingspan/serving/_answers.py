@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +68,7 @@ class Files:
         """The other end has told what it has."""
         self._here, self._has = here, {}
         self._told: list[tuple[str, int, int, bool]] = []
+        self._large: list[tuple[str, int, int, int]] = []
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -76,6 +78,12 @@ class Files:
         told, data = self._told, b"".join(self._pieces)
         self._told, self._pieces, self._size = [], [], 0
         return told, data
+
+    def large(self) -> list[tuple[str, int, int, int]]:
+        """Files that were told since the last answer and that the other end is to read piece by piece: name,
+        bytes, when written (ns), mode."""
+        told, self._large = self._large, []
+        return told
 
     @property
     def is_full(self) -> bool:
@@ -105,7 +113,7 @@ class Files:
         self._has[name] = at + len(data), inode
 
     def whole(self, name: str) -> None:
-        """A small file may be new, or another one."""
+        """A file that is written whole may be new, or another one."""
         try:
             status = (self.folder / name).stat()
         except FileNotFoundError:
@@ -114,7 +122,10 @@ class Files:
         if self._has.get(name) == now:
             return
         self._has[name] = now
-        self._tell(name, 0, self._read(name, 0, status.st_size), is_whole=True)
+        if status.st_size > _MOST:
+            self._large.append((name, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)))
+        else:
+            self._tell(name, 0, self._read(name, 0, status.st_size), is_whole=True)
 
     def _tell(self, name: str, at: int, data: bytes, *, is_whole: bool) -> None:
         self._told.append((name, at, len(data), is_whole))

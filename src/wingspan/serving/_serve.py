@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -15,7 +16,7 @@ from wingspan._version import __version__
 from wingspan.pools import Pool, choose_pool
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
 from wingspan.serving._answers import Answer
-from wingspan.serving._arriving import Arriving
+from wingspan.serving._arriving import Arriving, outcome
 from wingspan.serving._errors import told
 from wingspan.serving._files import listed, piece_of
 from wingspan.serving._served import Served
@@ -28,6 +29,9 @@ __all__ = ["serve"]
 _IDLE_SECONDS = 1800
 #: How far long work has come is told so often (s).
 _REPORT_SECONDS = 0.2
+#: While something is asked for, the other end is told so often that this one is at work (s). After
+#: `wingspan.pools.ssh_pipes.SILENCE_SECONDS` without a sign it takes the connection for broken.
+_ALIVE_SECONDS = 2.0
 
 
 def serve() -> None:
@@ -39,27 +43,53 @@ def serve() -> None:
     out.write(FIRST_LINE)
     facts = {"wingspan": __version__, "protocol": PROTOCOL, **compatibility.this_python()}
     with contextlib.suppress(OSError):  # the other end has gone: nobody wants to know
-        write_message(out, facts)
-        out.flush()
-        _Server(into, out).answer_all()
+        writes = _Out(out)
+        writes.tell(facts)
+        _Server(into, writes).answer_all()
+
+
+class _Out:
+    """Messages to the other end, from several threads."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out, self._lock = out, threading.Lock()
+        self.is_awaited = False
+
+    def tell(self, plain: Mapping[str, Any], data: bytes = b"") -> None:
+        """Send one.
+
+        Raises:
+            OSError: The other end has gone.
+        """
+        with self._lock:
+            write_message(self._out, plain, data)
+            self._out.flush()
+
+    def show_life(self) -> None:
+        """As long as an answer is awaited, say again and again that this end is at work."""
+        with contextlib.suppress(OSError):
+            while True:
+                time.sleep(_ALIVE_SECONDS)
+                if self.is_awaited:
+                    self.tell({"alive": True})
 
 
 class _Notices(logging.Handler):
     """Sends notices of Wingspan to the other end, as long as it waits for an answer."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: _Out) -> None:
         super().__init__(logging.WARNING)
         self._out = out
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
-            write_message(self._out, {"notice": record.getMessage()})
+            self._out.tell({"notice": record.getMessage()})
 
 
 class _Reports:
     """Tells the other end how far long work has come, as long as it waits for an answer."""
 
-    def __init__(self, out: IO[bytes]) -> None:
+    def __init__(self, out: _Out) -> None:
         self._out = out
         self._tasks = itertools.count()
         self._kept: dict[int, float] = {}
@@ -67,8 +97,7 @@ class _Reports:
 
     def _tell(self, *words: object) -> None:
         with contextlib.suppress(OSError):
-            write_message(self._out, {"progress": words})
-            self._out.flush()
+            self._out.tell({"progress": words})
 
     def start(self, description: str, total: float | None = None) -> int:
         """See `wingspan.progress.Progress`."""
@@ -93,7 +122,7 @@ class _Reports:
 class _Server:
     """One connection."""
 
-    def __init__(self, into: IO[bytes], out: IO[bytes]) -> None:
+    def __init__(self, into: IO[bytes], out: _Out) -> None:
         self._into, self._out = into, out
         self._pools: dict[str | None, Pool] = {}
         self._served = Served()
@@ -108,6 +137,7 @@ class _Server:
             "pool": self._pool_facts,
             "workers": self._workers,
             "begin": self._begin,
+            "outcome": lambda what, _: Answer(outcome(what)),
             "look": lambda what, _: self._served.look(what),
             "list": lambda what, _: Answer({"files": listed(what)}),
             "read": lambda what, _: Answer({}, piece_of(what)),
@@ -117,11 +147,14 @@ class _Server:
         """Answer until the other end goes, or is silent for so long that its network must be gone."""
         signal.signal(signal.SIGALRM, self._leave)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what was begun is done to its end
+        threading.Thread(target=self._out.show_life, daemon=True).start()
         while True:
             try:
                 signal.alarm(_IDLE_SECONDS)
                 what, data = read_message(self._into)
                 signal.alarm(0)
+                self._out.is_awaited = True  # also by who sends a file: a question follows
+                self._arriving.heard()
             except Broken:
                 self._arriving.forget()
                 return
@@ -136,8 +169,8 @@ class _Server:
                 answer = do(what, data) if do is not None else self._served.do(what, data)
             except Exception as error:  # noqa: BLE001 - the other end is told, whatever it is
                 answer = Answer({"error": told(error)})
-            write_message(self._out, answer.plain, answer.data)
-            self._out.flush()
+            self._out.is_awaited = False
+            self._out.tell(answer.plain, answer.data)
 
     def _leave(self, *_: object) -> None:
         self._arriving.forget()

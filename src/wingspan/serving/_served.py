@@ -48,6 +48,7 @@ class Served:
         plain = {
             **told,
             "files": files,
+            "large": one.files.large(),
             "more": is_full,
             "entries": [entry.to_json() for entry in one.entries()[int(what["entries"]) :]],
             "events": events[int(what["events"]) :],
