@@ -98,3 +98,29 @@ def test_every_page_has_a_place_in_the_navigation() -> None:
     listed = (ROOT / "docs/conf.py").read_text(encoding="utf-8")
     pages = [page.relative_to(ROOT / "docs").with_suffix("") for page in (ROOT / "docs").rglob("*.md")]
     assert [str(page) for page in pages if f'"{page}"' not in listed and page.parts[0] != "coming-from"] == []
+
+
+ARCHITECTURE = ROOT / "docs/architecture.md"
+
+
+def test_the_drawing_of_the_rooms_is_the_contract_on_imports() -> None:
+    """docs/architecture.md draws the rooms in the order in which import-linter lets them import others; those
+    that must not import each other stand on one line.
+    """
+    drawing = ARCHITECTURE.read_text(encoding="utf-8").split("```")[1]
+    drawn = [re.findall(r"(\w+)(?:/|\.py)(?: |$)", line.partition("   ")[0]) for line in drawing.splitlines()]
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [")[1].split("]")[0]
+    layers = [re.findall(r"wingspan\.(\w+)", line) for line in contract.splitlines()]
+    assert list(filter(None, drawn)) == list(filter(None, layers))
+
+
+def test_every_room_is_on_the_page_and_every_file_of_the_page_is_there() -> None:
+    """docs/architecture.md names each package of src, and no file that has gone."""
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    source = ROOT / "src/wingspan"
+    rooms = [file.parent for file in source.rglob("__init__.py") if file.parent != source]
+    missing = [str(room) for room in rooms if not re.search(rf"[`/\n ]{room.name}/", page)]
+    files = {file.as_posix() for top in ("src", "tests", "tools") for file in (ROOT / top).rglob("*.*")}
+    named = re.findall(r"`([\w/]+\.(?:py|sh))`", page)
+    gone = [name for name in named if not any(file.endswith("/" + name) for file in files)]
+    assert (missing, gone) == ([], [])
