@@ -182,7 +182,7 @@ def test_slurm_of_2020_will_do(slurm_of_2020: SlurmCluster) -> None:
     until(lambda: "1 of 1 nodes of the partition test could run it" in f"{second.status()} {m.status()}")
     second.hold()
     until(lambda: second.status().state == "held")
-    found = [note for _, note in get_pool("slurm").find(m._folder.path, ask=True)]
+    found = [note for _, note in get_pool("slurm").find(m.path, ask=True)]
     assert len(found) == 1
     assert found[0]
     first.cancel()

@@ -447,13 +447,9 @@ def _public(script: Path, folder: Path) -> Path:
 def test_nothing_stays_mounted(build: Build, job_folder: Path, as_ordinary_user: AsUser) -> None:
     """When the command is gone, however it went, squashfuse ends and the folders are gone."""
     bundle = build()
-    run(
-        bundle,
-        ["python", "-c", "import os; os.kill(os.getpid(), 9)"],
-        job_folder,
-        method="fuse",
-        user=as_ordinary_user,
-    )
+    code = "import os, sys; print(sys.prefix, flush=True); os.kill(os.getpid(), 9)"
+    done = run(bundle, ["python", "-c", code], job_folder, method="fuse", user=as_ordinary_user)
+    assert done.stdout == f"{bundle.prefix}\n", done.stderr
     until(lambda: not mounted_with(job_folder / bundle.path.name), "the end of squashfuse")
     until(lambda: not list(job_folder.glob(".wingspan-*")), "its folders are gone")
 
