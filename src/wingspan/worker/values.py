@@ -14,11 +14,11 @@ import marshal
 import re
 import sys
 import types
-import weakref
 
 import cloudpickle
 
 from . import rebuild as _rebuild_here
+from . import reducers
 from .anatomy import (
     annotations,
     contents,
@@ -48,7 +48,6 @@ _LRU = type(functools.lru_cache()(len))
 _dispatching: "Any" = functools.singledispatch(len)
 _SINGLE_DISPATCH = _dispatching.__code__
 _ARGUMENTS: "Any" = vars(BaseException)["args"]
-_WEAK_MAPPINGS = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
 
 def stays_by_value(module: "str") -> "bool":
@@ -91,9 +90,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     ) -> "None":
         super().__init__(file, protocol=protocol)
         self._forced = forced
-        self._by_value = by_value
+        self.by_value = by_value
         self._spread = spread
-        self._on_own = on_own
+        self.on_own = on_own
         self._on_file = on_file
         self._globals: "Dict[int, Tuple[Dict[str, Any], _Globals]]" = {}
         self._begun: "Set[type]" = set()
@@ -157,12 +156,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if (
             obj is self._forced
             or not isinstance(module, str)
-            or self._by_value(module)
+            or self.by_value(module)
             or not self._is_named(module, obj)
         ):
             return False
-        if self._on_own is not None:
-            self._on_own(module)
+        if self.on_own is not None:
+            self.on_own(module)
         return True
 
     def _class(self, obj: "Any") -> "Any":
@@ -215,8 +214,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         key = rebuild.key_of(obj) if self._is_named(module, obj) else None
         arguments = (key, module, obj.__qualname__, code, self._globals_of(obj, module), obj.__closure__)
         package = obj.__globals__.get("__package__")
-        if self._on_own is not None and package in sys.modules and imports_relatively(code):
-            self._on_own(package)
+        if self.on_own is not None and package in sys.modules and imports_relatively(code):
+            self.on_own(package)
         hints = annotations(obj)
         values: "Dict[str, Any]" = {}
         names = global_names(code)
@@ -250,9 +249,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             home = own.get("__name__")
             home = home if isinstance(home, str) else module
             # A function of a module that travels by name may differ from the module's source.
-            importable = not self._by_value(home) and vars(sys.modules[home]) is own
-            if self._on_own is not None and importable:
-                self._on_own(home)
+            importable = not self.by_value(home) and vars(sys.modules[home]) is own
+            if self.on_own is not None and importable:
+                self.on_own(home)
             known = self._globals[id(own)] = own, _Globals(home, facts, importable)
         return known[1]
 
@@ -279,9 +278,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _module(self, obj: "types.ModuleType") -> "Any":
         name = obj.__name__
-        if sys.modules.get(name) is obj and not self._by_value(name):
-            if self._on_own is not None:
-                self._on_own(name)
+        if sys.modules.get(name) is obj and not self.by_value(name):
+            if self.on_own is not None:
+                self.on_own(name)
             return NotImplemented
         values: "Dict[str, Any]" = {}
         reasons: "Dict[str, str]" = {}
@@ -302,7 +301,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
-        trial = Pickler(io.BytesIO(), self.proto, self._by_value, self._spread)
+        trial = Pickler(io.BytesIO(), self.proto, self.by_value, self._spread)
         trial._testing = self._testing
         try:
             trial.dump(value)
@@ -322,31 +321,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _method(self, obj: "types.MethodType") -> "Any":
         return types.MethodType, (obj.__func__, obj.__self__)
-
-    def _weak_mapping(self, obj: "Any") -> "Any":
-        return rebuild.weak_mapping, (type(obj), list(obj.items()))
-
-    def _weak_reference(self, obj: "Any") -> "Any":
-        referred = obj()
-        return (rebuild.dead_reference, ()) if referred is None else (weakref.ref, (referred,))
-
-    def _context_variable(self, obj: "Any") -> "Any":
-        import contextvars
-
-        key = _context_keys.get(obj)
-        if key is None:
-            key = next((known for known, it in rebuild._context_variables.items() if it is obj), None)
-            key = _context_keys[obj] = key or "%x-%s" % (id(obj), rebuild.key_of(type(self)))
-        try:
-            default: "Tuple[Any, ...]" = (contextvars.Context().run(obj.get),)
-        except LookupError:
-            default = ()
-        try:
-            value: "Tuple[Any, ...]" = (obj.get(),)
-        except LookupError:
-            value = ()
-        rebuild._context_variables.setdefault(key, obj)
-        return rebuild.context_variable, (key, obj.name, default, value)
 
     def _random(self, obj: "Any") -> "Any":
         if obj is sys.modules["random"]._inst:
@@ -375,7 +349,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return obj.reduce_with_files(self._on_file)
         made = obj.__reduce_ex__(self.proto)
         module = kind.__module__
-        if not isinstance(made, str) or not self._by_value(module) or rebuild.lookup(module, made) is not obj:
+        if not isinstance(made, str) or not self.by_value(module) or rebuild.lookup(module, made) is not obj:
             return made
         state = own_state(obj)
         return rebuild.kept, (module, made, kind, first_built_in(kind)), state, None, None, rebuild.set_kept
@@ -394,31 +368,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             if isinstance(module, types.ModuleType):
                 for variable, value in list(vars(module).items()):
                     if value is obj:
-                        if self._on_own is not None and not self._by_value(name):
-                            self._on_own(name)
+                        if self.on_own is not None and not self.by_value(name):
+                            self.on_own(name)
                         return rebuild.sentinel, (name, variable, kind)
         return NotImplemented
-
-    def _parameter(self, obj: "Any") -> "Any":
-        """Type variables, which typing pickles by name.
-
-        The name is missing where ``__main__`` is another module.
-        """
-        if not self._by_value(obj.__module__):
-            if self._on_own is not None:
-                self._on_own(obj.__module__)
-            return NotImplemented
-        arguments = [obj.__name__, *getattr(obj, "__constraints__", ())]
-        if hasattr(obj, "__supertype__"):
-            arguments.append(obj.__supertype__)
-        options = {}
-        for name in ("bound", "covariant", "contravariant", "infer_variance"):
-            value = getattr(obj, "__%s__" % name, None)
-            if value:
-                options[name] = value
-        if hasattr(obj, "has_default") and obj.has_default():  # Python 3.13
-            options["default"] = obj.__default__
-        return rebuild.parameter, (rebuild.key_of(obj), obj.__module__, type(obj), arguments, options)
 
     # -- enums and exceptions --------------------------------------------------------------------------------
 
@@ -471,7 +424,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 #: The size (bytes) of an object that has a ``__dict__`` and a list of weak references, but no state.
 _STATELESS = object.__basicsize__ + 2 * tuple.__itemsize__
-_context_keys: "Dict[Any, str]" = {}
 
 _REDUCERS: "Dict[type, Any]" = {
     types.FunctionType: Pickler._function,
@@ -479,22 +431,8 @@ _REDUCERS: "Dict[type, Any]" = {
     types.CellType: Pickler._cell,
     types.ModuleType: Pickler._module,
     types.MethodType: Pickler._method,
-    weakref.ReferenceType: Pickler._weak_reference,
-    weakref.WeakKeyDictionary: Pickler._weak_mapping,
-    weakref.WeakValueDictionary: Pickler._weak_mapping,
     _LRU: Pickler._lru,
 }
 
 
-def _add_reducers() -> "None":
-    import contextvars
-    import typing
-
-    _REDUCERS[contextvars.ContextVar] = Pickler._context_variable
-    for name in ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType"):
-        kind = getattr(typing, name, None)
-        if isinstance(kind, type):
-            _REDUCERS[kind] = Pickler._parameter
-
-
-_add_reducers()
+_REDUCERS.update(reducers.found())

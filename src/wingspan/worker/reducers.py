@@ -1,0 +1,88 @@
+"""How things of the standard library are pickled that are more than what pickle would take of them.
+
+Each function here takes the pickler and the object, and returns what ``reducer_override`` may return (see
+`values`).
+"""
+
+import sys
+import weakref
+
+from . import rebuild as _rebuild_here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Tuple
+
+    from . import rebuild
+else:
+    rebuild = sys.modules[_rebuild_here.NAME]  # pickles name the registered module, if this process has two
+
+_context_keys: "Dict[Any, str]" = {}
+
+
+def _weak_mapping(pickler: "Any", obj: "Any") -> "Any":
+    return rebuild.weak_mapping, (type(obj), list(obj.items()))
+
+
+def _weak_reference(pickler: "Any", obj: "Any") -> "Any":
+    referred = obj()
+    return (rebuild.dead_reference, ()) if referred is None else (weakref.ref, (referred,))
+
+
+def _context_variable(pickler: "Any", obj: "Any") -> "Any":
+    import contextvars
+
+    key = _context_keys.get(obj)
+    if key is None:
+        key = next((known for known, it in rebuild._context_variables.items() if it is obj), None)
+        key = _context_keys[obj] = key or "%x-%s" % (id(obj), rebuild.key_of(type(pickler)))
+    try:
+        default: "Tuple[Any, ...]" = (contextvars.Context().run(obj.get),)
+    except LookupError:
+        default = ()
+    try:
+        value: "Tuple[Any, ...]" = (obj.get(),)
+    except LookupError:
+        value = ()
+    rebuild._context_variables.setdefault(key, obj)
+    return rebuild.context_variable, (key, obj.name, default, value)
+
+
+def _parameter(pickler: "Any", obj: "Any") -> "Any":
+    """Type variables, which typing pickles by name.
+
+    The name is missing where ``__main__`` is another module.
+    """
+    if not pickler.by_value(obj.__module__):
+        if pickler.on_own is not None:
+            pickler.on_own(obj.__module__)
+        return NotImplemented
+    arguments = [obj.__name__, *getattr(obj, "__constraints__", ())]
+    if hasattr(obj, "__supertype__"):
+        arguments.append(obj.__supertype__)
+    options = {}
+    for name in ("bound", "covariant", "contravariant", "infer_variance"):
+        value = getattr(obj, "__%s__" % name, None)
+        if value:
+            options[name] = value
+    if hasattr(obj, "has_default") and obj.has_default():  # Python 3.13
+        options["default"] = obj.__default__
+    return rebuild.parameter, (rebuild.key_of(obj), obj.__module__, type(obj), arguments, options)
+
+
+def found() -> "Dict[type, Callable[[Any, Any], Any]]":
+    """The functions of this module, by the class of the objects that they are for."""
+    import contextvars
+    import typing
+
+    reducers: "Dict[Any, Callable[[Any, Any], Any]]" = {
+        weakref.ReferenceType: _weak_reference,
+        weakref.WeakKeyDictionary: _weak_mapping,
+        weakref.WeakValueDictionary: _weak_mapping,
+        contextvars.ContextVar: _context_variable,
+    }
+    for name in ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType"):
+        kind = getattr(typing, name, None)
+        if isinstance(kind, type):
+            reducers[kind] = _parameter
+    return reducers
