@@ -11,26 +11,12 @@ import signal
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
 import wingspan
 from _waiting import PATIENCE
-
-
-class Unreadable(Exception):
-    """Cannot be unpickled: its own way of being rebuilt fails."""
-
-    def __reduce__(self):
-        return int, ("not a number",)
-
-
-class Locked(Exception):
-    """Cannot be pickled: it holds a lock."""
-
-    def __init__(self, message):
-        super().__init__(message)
-        self.lock = threading.Lock()
 
 
 def error_of(function, given=1, **options):
@@ -201,19 +187,21 @@ def test_a_result_that_cannot_be_pickled_names_what_cannot():
     assert error.hint
 
 
-@pytest.mark.parametrize("kind", [Unreadable, Locked])
-def test_an_exception_that_cannot_travel_is_told_as_text(kind):
-    """An exception that cannot be pickled, or not unpickled, is described: type, message and traceback."""
+def test_an_exception_whose_class_cannot_travel_is_told_as_text():
+    """An exception of a class that cannot be pickled is described: type, message and traceback."""
 
     def fail(x):
-        raise kind("why")
+        class Locked(Exception):
+            lock = threading.Lock()
+
+        raise Locked("why")
 
     error = error_of(fail)
-    assert error.type_name == kind.__name__
+    assert error.type_name.endswith("Locked")
     assert error.text == "why"
     assert error.exception is None
     assert "could not be sent" in error.message
-    assert "raise kind" in error.traceback
+    assert "raise Locked" in error.traceback
 
 
 def test_an_input_that_cannot_be_unpickled_is_that_component_s_error():
@@ -454,3 +442,51 @@ def test_many_failures_with_retries_are_not_quadratic():
     assert m.runtimes[1].attempt == 2
     m.rerun(range(0, 20_000, 2))
     assert m.wait(timeout=PATIENCE, errors_ok=True).is_done
+
+
+def test_variables_that_raise_when_they_are_asked_for_their_class():
+    """The variables told with an error may be dead weak references, or objects that say they are others."""
+
+    class Odd:
+        @property
+        def __class__(self):
+            raise RuntimeError("no class")
+
+    def fail(x):
+        odd, gone = Odd(), weakref.proxy(Odd())
+        raise ValueError(x, id(odd), type(gone))
+
+    m = wingspan.map(fail, [1], pool="local")
+    m.wait(PATIENCE, errors_ok=True)
+    assert m.errors[0].type_name == "ValueError"
+
+
+def test_what_ends_python_when_it_is_read_is_an_error():
+    """An output that calls sys.exit when it is unpickled does not end the session that reads it."""
+
+    class Ends:
+        def __reduce__(self):
+            return sys.exit, (3,)
+
+    m = wingspan.map(lambda x: Ends(), [1], pool="local")
+    with pytest.raises(wingspan.MapError, match="SystemExit") as caught:
+        m[0]
+    assert caught.value.hint
+
+
+def nested(depth):
+    """A list in a list in a list…"""
+    made = []
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+def test_what_is_nested_too_deeply_is_told_so():
+    """An input and a result that are nested too deeply to be pickled: the error says that, and what limits
+    it.
+    """
+    with pytest.raises(wingspan.NotPicklable, match=r"nested too deeply.*setrecursionlimit"):
+        wingspan.map(len, [nested(100_000)], pool="local")
+    error = error_of(nested, 100_000)
+    assert "nested too deeply" in error.text

@@ -182,3 +182,14 @@ def test_what_a_process_has_left_behind_is_removed(tmp_path):
     remove_left_behind(str(tmp_path), 12)
     assert [path.name for path in tmp_path.iterdir()] == [own_prefix(123) + "main"]
     remove_left_behind(str(tmp_path / "missing"), 12)
+
+
+def test_an_own_module_replaces_another_of_its_name(install, tmp_path):
+    """What this process has imported under the name of an own module is not what the user's code gets."""
+    import colorsys
+
+    install(tmp_path, {"colorsys.py": b"OWN = 1\n"})
+    try:
+        assert importlib.import_module("colorsys").OWN == 1
+    finally:
+        sys.modules["colorsys"] = colorsys

@@ -143,10 +143,12 @@ class Changing(Reports):
         self._keeper.refresh()
         return self._keeper.description()
 
+    @told("paused")
     def pause(self) -> None:
         """Stop its workers, which keep their place in the queue, until `resume`: the same as `hold`."""
         self._keeper.act("hold", "paused by its owner through wingspan")
 
+    @told("resumed")
     def resume(self) -> None:
         """Let its workers go on after `pause` or `hold`: the same as `release`."""
         self._keeper.act("release", "resumed by its owner through wingspan")

@@ -207,7 +207,7 @@ class ComponentError(MapError):
         if found is not None and not isinstance(found, BaseException):
             try:
                 found = found()
-            except Exception:  # noqa: BLE001 - whatever it is, the text tells of the component's exception
+            except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the text tells of the component's exception
                 found = None
             self._exception = found = found if isinstance(found, BaseException) else None
         return found

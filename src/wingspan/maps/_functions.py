@@ -7,7 +7,7 @@ from typing import Any
 
 from wingspan.maps._errors import MapError, NotPicklable
 from wingspan.maps._pickled import PickledFunction
-from wingspan.worker.pickling import Dumper, culprit
+from wingspan.worker.pickling import Dumper, culprit, reason
 
 __all__ = ["function_name", "pickle_function"]
 
@@ -39,7 +39,7 @@ def pickle_function(function: Callable[..., Any], tops: Iterable[str] = ()) -> P
     except Exception as error:
         where, kind = culprit(function, f"function {function_name(function)}", dumper.try_out)
         raise NotPicklable(
-            f"{where} of type {kind} cannot be pickled: {error}",
+            f"{where} of type {kind} cannot be pickled: {reason(error)}",
             hint="make it inside the function, so that each worker makes its own",
         ) from error
     own.codes = dumper.codes

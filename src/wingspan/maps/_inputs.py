@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from wingspan.maps._errors import NotPicklable
 from wingspan.progress import Progress
 from wingspan.worker import formats, trust
-from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit
+from wingspan.worker.pickling import PROTOCOL, SIMPLE, Dumper, culprit, reason
 from wingspan.worker.streams import Gathering
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class _InputWriter:
     def _refusal(self, given: Any, number: int, error: Exception) -> NotPicklable:
         where, kind = culprit(given, f"input {number}", self._dumper.try_out)
         return NotPicklable(
-            f"{where} of type {kind} cannot be pickled: {error}",
+            f"{where} of type {kind} cannot be pickled: {reason(error)}",
             hint="pass what it is made from (a path, parameters) and make it inside the function",
         )
 

@@ -24,7 +24,7 @@ from wingspan.maps._places import Newcomers
 from wingspan.maps._stuck import check_it_can_go_on
 from wingspan.pools import get_pool
 from wingspan.worker import coming, failure, formats, rounds
-from wingspan.worker.pickling import Dumper, culprit
+from wingspan.worker.pickling import Dumper, culprit, reason
 from wingspan.worker.streams import Gathering
 from wingspan.worker.transfer_path import TransferPath
 
@@ -57,7 +57,7 @@ def tops_of(call: Any) -> set[str]:
 
 def _refusal(call: Any, error: Exception, dumper: Dumper) -> NotPicklable:
     where, kind = culprit(call, "the call", dumper.try_out)
-    return NotPicklable(f"{where} of type {kind} cannot be pickled: {error}", hint=_REFUSED)
+    return NotPicklable(f"{where} of type {kind} cannot be pickled: {reason(error)}", hint=_REFUSED)
 
 
 class CallFuture(Future[Any]):

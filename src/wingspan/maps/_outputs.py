@@ -207,7 +207,7 @@ class Outputs(Sequence[Any]):
             return read_value(self._folder, pickled, what)
         except (MapError, StoreError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = "import or install here what it is made of, or return plain data"
             if not isinstance(error, ImportError):
                 hint = f"is a class another here than where it was written? The class here is the one that is used; {hint}"

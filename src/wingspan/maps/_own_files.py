@@ -121,7 +121,7 @@ def _imports(source: bytes) -> frozenset[str]:
 
 def locate(top: str) -> tuple[str | None, list[str]]:
     """``(file, folders)`` of a top module or package of the user's own; nothing if it is not own."""
-    if top in OF_WORKERS or top in sys.stdlib_module_names:
+    if top in OF_WORKERS or top in sys.builtin_module_names:
         return None, []
     module = sys.modules.get(top)
     try:
@@ -131,10 +131,13 @@ def locate(top: str) -> tuple[str | None, list[str]]:
     if spec is None:
         return None, []
     origin = spec.origin if spec.has_location else None
+    is_own = origin is None or (is_own_file(origin) and os.path.isfile(origin))  # noqa: PTH113
+    if module is None and top in sys.stdlib_module_names and spec.submodule_search_locations is not None:
+        is_own = False  # a folder "test", say: the name is most likely that of Python's own package
+    if not is_own:
+        return None, []
     folders = [path for path in spec.submodule_search_locations or () if os.path.isdir(path)]  # noqa: PTH112
     if origin is not None:
-        if not is_own_file(origin) or not os.path.isfile(origin):  # noqa: PTH113
-            return None, []
         return origin, folders[:1]
     # A folder without __init__.py is a package only where a module of it is imported.
     loaded = any(name.startswith(f"{top}.") for name in list(sys.modules)) or module is not None

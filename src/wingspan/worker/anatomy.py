@@ -116,10 +116,11 @@ def annotations(function: "types.FunctionType") -> "Dict[str, Any]":
 
 def submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any") -> "List[types.ModuleType]":
     """Modules that the code reaches as attributes of a package. They must be imported, too."""
-    packages = [value for value in values.values() if isinstance(value, types.ModuleType)]
+    # By their types: an object may say that it is of any class, and a dead weak reference raises then.
+    packages = [value for value in values.values() if issubclass(type(value), types.ModuleType)]
     for cell in closure or ():
         try:
-            if isinstance(cell.cell_contents, types.ModuleType):
+            if issubclass(type(cell.cell_contents), types.ModuleType):
                 packages.append(cell.cell_contents)
         except ValueError:
             continue

@@ -10,7 +10,7 @@ from itertools import islice
 from . import failure, formats, rebuild
 from .ending import end_as_python_ends, forked_off
 from .measures import Measures
-from .pickling import PROTOCOL, SIMPLE, culprit
+from .pickling import PROTOCOL, SIMPLE, culprit, reason
 from .pipes import FAILED, GROUP, PIECE, SOME, write_all
 from .printed import Printed, settle
 from .streams import Gathering
@@ -423,5 +423,8 @@ class Caller(object):
         fields = failure.describe(error, stage, self._dumper.exception, self._skip, given, has_input)
         if stage == "output":
             where, kind = culprit(value, "the result", self._dumper.dumps)
+            why = reason(error)
             fields["message"] = "the result cannot be pickled: %s is of type %s" % (where, kind)
+            if "nested" in why:
+                fields["message"] += ": " + why
         return failure.dumps(fields)

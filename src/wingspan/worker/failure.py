@@ -3,8 +3,6 @@
 import io
 import pickle
 
-from . import rebuild
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -85,7 +83,7 @@ def _variables(
                 if (
                     len(found) < _TOLD_VARIABLES
                     and not name.startswith("__")
-                    and not isinstance(value, _SILENT)
+                    and not issubclass(type(value), _SILENT)  # an object may raise if asked for its class
                 ):
                     found[name] = _short(value)
         told.append((frame.f_code.co_name, found))
@@ -122,7 +120,7 @@ def describe(
         error: The exception.
         stage: ``"function"`` (it could not be loaded), ``"input"``, ``"call"`` or ``"output"`` (it could not
             be pickled).
-        dumps: Pickles, raising for what cannot be pickled.
+        dumps: Pickles, raising for what cannot be pickled, or not be read again.
         skip: File names of our own code, whose frames are left out.
         given: The input that caused it, when `has_input`.
     """
@@ -154,7 +152,6 @@ def describe(
     reason: "Optional[str]" = None
     try:
         pickled = dumps(error)
-        rebuild.loads(pickled)
     except BaseException as failure:
         pickled, reason = None, "%s: %s" % (type(failure).__name__, _text(str, failure))
     fields: "Dict[str, Any]" = {

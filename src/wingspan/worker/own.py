@@ -111,6 +111,18 @@ class Finder(object):
         self.waiting: "List[str]" = []
         self.random_states: "Tuple[Any, ...]" = ()
 
+    def forget_others(self) -> "None":
+        """Where an own module has the name of another one, such as one of the standard library that this
+        worker has imported, the own one is what the user's code means.
+        """
+        for name, (root, relative, _) in self.modules.items():
+            known = sys.modules.get(name)
+            if known is None:
+                continue
+            file = getattr(known, "__file__", None)
+            if file is not None and file != os.path.join(self.folders[root], relative):
+                del sys.modules[name]
+
     def importing(self, name: "str") -> "_Importing":
         return _Importing(self, name)
 
@@ -282,6 +294,7 @@ def install(data: "bytes", scratch: "str") -> "Finder":
         sys.path.insert(1, written)  # children of `multiprocessing` import them from there
         folders.append(root if there else written)
     finder = Finder(own, folders)
+    finder.forget_others()
     sys.meta_path.insert(0, finder)
     absent.install(finder)
     return finder

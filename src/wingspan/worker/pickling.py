@@ -5,6 +5,7 @@ Code that the other side cannot import goes by value; simple values are pickled 
 
 import io
 import pickle
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,15 +98,25 @@ class Dumper(object):
         self.dump(value, id)
 
     def exception(self, error: "BaseException") -> "bytes":
-        """The pickle of an exception, with those that led to it if they can be pickled."""
-        try:
-            return self.dumps(error)
-        except Exception:
-            self._pickler.with_chain = False
+        """A pickle of an exception that can be read: with the exceptions that led to it if these can be
+        pickled, and without those of its attributes that cannot. Raises the error that keeps it from being
+        pickled.
+        """
+        from . import rebuild
+
+        first: "Any" = None
+        for with_chain, whole in ((True, True), (False, True), (False, False)):
+            pickler = self._pickler
+            pickler.with_chain, pickler.whole = with_chain, whole
             try:
-                return self.dumps(error)
+                pickled = self.dumps(error)
+                rebuild.loads(pickled)
+                return pickled
+            except BaseException as failure:
+                first = first or failure
             finally:
-                self._pickler.with_chain = True
+                pickler.with_chain = pickler.whole = True
+        raise first
 
     def dumps(self, value: "Any") -> "bytes":
         """The pickle of `value`. Raises the error that keeps it from being pickled."""
@@ -124,6 +135,19 @@ class Dumper(object):
             pickler.start_anew()
             buffer.seek(0)
             buffer.truncate()
+
+
+def reason(error: "BaseException") -> "str":
+    """Why something cannot be pickled, in words."""
+    try:
+        text = str(error)
+    except Exception as another:
+        return "%s, whose text cannot be had: %s" % (type(error).__name__, type(another).__name__)
+    if isinstance(error, RecursionError) or "deep recursion" in text:  # the words of cloudpickle
+        return "it is nested too deeply for the recursion limit of Python, %d (sys.setrecursionlimit)" % (
+            sys.getrecursionlimit()
+        )
+    return text
 
 
 def culprit(value: "Any", name: "str", dumps: "Callable[[Any], Any]", depth: "int" = 6) -> "Tuple[str, str]":

@@ -375,6 +375,15 @@ def dead_reference() -> "Any":
     return weakref.ref(_Gone())
 
 
+def dead_proxy() -> "Any":
+    return weakref.proxy(_Gone())
+
+
+def context_manager(kind: "Any", function: "Any", args: "Tuple[Any, ...]", kwargs: "Dict[str, Any]") -> "Any":
+    """What a function under contextlib.contextmanager returns, before it is entered."""
+    return kind(function, args, kwargs)
+
+
 def fresh_random(kind: "type") -> "Any":
     """Make a random generator of the standard library with a state that no other process has."""
     return kind()

@@ -4,6 +4,8 @@ Each function here takes the pickler and the object, and returns what ``reducer_
 `values`).
 """
 
+import contextlib
+import importlib
 import sys
 import weakref
 
@@ -27,6 +29,39 @@ def _weak_mapping(pickler: "Any", obj: "Any") -> "Any":
 def _weak_reference(pickler: "Any", obj: "Any") -> "Any":
     referred = obj()
     return (rebuild.dead_reference, ()) if referred is None else (weakref.ref, (referred,))
+
+
+def _weak_method(pickler: "Any", obj: "Any") -> "Any":
+    method = obj()
+    return (rebuild.dead_reference, ()) if method is None else (weakref.WeakMethod, (method,))
+
+
+def _weak_proxy(pickler: "Any", obj: "Any") -> "Any":
+    try:
+        return weakref.proxy, (obj.__reduce_ex__.__self__,)
+    except ReferenceError:
+        return rebuild.dead_proxy, ()
+
+
+def _context_manager(pickler: "Any", obj: "Any") -> "Any":
+    """What a function under ``contextlib.contextmanager`` returns, and what decorates a function then.
+
+    It is made anew by the same call, unless its body has begun: then it has a generator, which cannot travel.
+    """
+    call = vars(obj)
+    if not all(name in call for name in ("func", "args", "kwds")):
+        return NotImplemented
+    return rebuild.context_manager, (type(obj), call["func"], call["args"], call["kwds"])
+
+
+def module_of_own_kind(pickler: "Any", obj: "Any") -> "Any":
+    """A module whose class is derived from ModuleType: one that imports its parts later, say."""
+    name = obj.__name__
+    if sys.modules.get(name) is not obj or pickler.by_value(name):
+        return NotImplemented
+    if pickler.on_own is not None:
+        pickler.on_own(name)
+    return importlib.import_module, (name,)
 
 
 def _context_variable(pickler: "Any", obj: "Any") -> "Any":
@@ -79,8 +114,14 @@ def found() -> "Dict[type, Callable[[Any, Any], Any]]":
         weakref.ReferenceType: _weak_reference,
         weakref.WeakKeyDictionary: _weak_mapping,
         weakref.WeakValueDictionary: _weak_mapping,
+        weakref.WeakMethod: _weak_method,
+        weakref.ProxyType: _weak_proxy,
+        weakref.CallableProxyType: _weak_proxy,
         contextvars.ContextVar: _context_variable,
     }
+    for name in ("_GeneratorContextManager", "_AsyncGeneratorContextManager"):
+        if hasattr(contextlib, name):
+            reducers[getattr(contextlib, name)] = _context_manager
     for name in ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType"):
         kind = getattr(typing, name, None)
         if isinstance(kind, type):

@@ -96,8 +96,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._on_file = on_file
         self._globals: "Dict[int, Tuple[Dict[str, Any], _Globals]]" = {}
         self._begun: "Set[type]" = set()
-        #: Whether the exceptions that led to an exception go with it.
-        self.with_chain = True
+        #: Whether the exceptions that led to an exception go with it, and all its attributes. Else those that
+        #: cannot be pickled are left out.
+        self.with_chain = self.whole = True
         #: Files whose source the pickle has.
         self._told: "Set[str]" = set()
         #: Modules by value that are being pickled.
@@ -119,14 +120,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reducer(self, obj)
         if issubclass(kind, type):
             return self._class(obj)
-        if isinstance(obj, BaseException):
+        if issubclass(kind, BaseException):
             return self._exception(obj)
-        if isinstance(obj, enum.Enum):
+        if issubclass(kind, types.ModuleType):
+            return reducers.module_of_own_kind(self, obj)
+        if issubclass(kind, enum.Enum):
             return self._enum_member(obj)
-        if isinstance(obj, functools.cached_property):
+        if issubclass(kind, functools.cached_property):
             attributes = {name: value for name, value in vars(obj).items() if name not in ("func", "lock")}
             return rebuild.cached_property, (kind, obj.func, attributes)
-        if isinstance(obj, property) and kind is not property:
+        if issubclass(kind, property) and kind is not property:
             return (
                 rebuild.property_like,
                 (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
@@ -302,7 +305,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
         trial = Pickler(io.BytesIO(), self.proto, self.by_value, self._spread)
-        trial._testing = self._testing
+        trial._testing, trial.whole = self._testing, self.whole
         try:
             trial.dump(value)
         except Exception as error:
@@ -405,10 +408,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _exception(self, obj: "BaseException") -> "Any":
         kind: "Any" = type(obj)
         base = first_built_in(kind)
-        if kind.__reduce__ is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        own_way = kind.__reduce__ is not base.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+        if own_way and self.whole:
             return NotImplemented  # its class knows better
         built_in = members(obj, base)
         arguments = built_in["args"] = _ARGUMENTS.__get__(obj, kind)
+        if self.whole:
+            own = own_state(obj)
+        else:
+            own = self._what_travels(obj, built_in)
+            arguments = built_in["args"]
         if _GROUP is not None and isinstance(obj, _GROUP):
             arguments = (obj.message, list(obj.exceptions))
         chain: "Dict[str, Any]" = {}
@@ -417,9 +426,42 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 value = vars(BaseException)[name].__get__(obj, kind)
                 if value:
                     chain[name] = value
-        own = own_state(obj)
         state = (built_in, None if own is None else rebuild._State(own), chain)
         return rebuild.exception, (kind, base, arguments), state, None, None, rebuild.set_exception
+
+    def _what_travels(self, obj: "BaseException", built_in: "Dict[str, Any]") -> "Any":
+        """The state of an exception, and its `built_in` members, without what cannot be pickled. A note of
+        the exception says what is left out.
+        """
+        left: "List[str]" = []
+
+        def kept(values: "Dict[str, Any]") -> "Dict[str, Any]":
+            reasons = {name: self._reason_against_it(value) for name, value in values.items()}
+            left.extend("%s (%s)" % pair for pair in reasons.items() if pair[1] is not None)
+            return {name: value for name, value in values.items() if reasons[name] is None}
+
+        numbered = {"args[%d]" % at: value for at, value in enumerate(built_in.pop("args"))}
+        sent = kept(numbered)
+        members = kept(built_in)
+        built_in.clear()
+        built_in.update(members)
+        built_in["args"] = tuple(
+            sent[name] if name in sent else "<%s>" % type(value).__qualname__
+            for name, value in numbered.items()
+        )
+        try:
+            own = own_state(obj)
+        except Exception:
+            own = dict(getattr(obj, "__dict__", {}))
+        values, slots = own if isinstance(own, tuple) and len(own) == 2 else (own, None)
+        values = kept(values) if isinstance(values, dict) else {}
+        slots = kept(slots) if isinstance(slots, dict) else None
+        if left:
+            notes = values.get("__notes__", [])
+            values["__notes__"] = (notes if isinstance(notes, list) else []) + [
+                "Not sent along: " + ", ".join(left)
+            ]
+        return (values, slots) if slots else values
 
 
 #: The size (bytes) of an object that has a ``__dict__`` and a list of weak references, but no state.

@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import statistics
 import sys
 import threading
 import traceback
@@ -28,6 +29,7 @@ import weakref
 from random import random as draw_one
 
 import ownpkg.config
+import ownpkg.lazy
 import ownpkg.work
 from ownpkg import work
 
@@ -159,6 +161,17 @@ def decorated(x):
     return x
 
 
+@contextlib.contextmanager
+def adding(number):
+    yield number
+
+
+@adding(1)
+def managed(x):
+    with adding(1) as one:
+        return x + one
+
+
 @functools.total_ordering
 class Ordered:
     def __init__(self, x):
@@ -187,6 +200,7 @@ def what_functools_makes():
     for function in (cached, kind_of, decorated):
         assert output(lambda _, known=function: known) is function
     assert output(functools.partial(pow, 2), 5) == 32
+    assert output(managed, 1) == 2 and output(lambda x: managed(x), 1) == 2
     one = Ordered(3)
     assert output(lambda other: (one >= other, one.power(), one.twice), Ordered(2)) == (True, 9, 6)
 
@@ -678,6 +692,21 @@ class Recursive(Exception):
         return getattr(self.inner, name)
 
 
+class Locked(Exception):
+    """Has what cannot be pickled."""
+
+    def __init__(self, text):
+        super().__init__(text, threading.Lock())
+        self.lock, self.code = threading.Lock(), 7
+
+
+class Unreadable(Exception):
+    """Its own way of being rebuilt fails."""
+
+    def __reduce__(self):
+        return int, ("not a number",)
+
+
 class Text(str):
     pass
 
@@ -737,6 +766,20 @@ def exceptions():
             and "inner" in str(error.__cause__)
         )
     assert raised(unusual(Frozen)).code == 5
+
+    def in_part(kind):
+        def fails(x):
+            if kind is AttributeError:
+                return threading.Lock().nothing
+            raise kind("why")
+
+        return fails
+
+    for kind in (Locked, Unreadable, AttributeError):
+        error = raised(in_part(kind))
+        assert type(error) is kind and not hasattr(error, "lock"), error
+    error = raised(in_part(Locked))
+    assert (error.args, error.code) == (("why", "<lock>"), 7) and "lock (TypeError" in str(error.__notes__)
     if sys.version_info >= (3, 11):
 
         def grouped(x):
@@ -797,6 +840,15 @@ def own_modules():
 
 @row("own code imported inside the function")
 def imported_inside():
+    # A module of this folder has the name of one of the standard library.
+    assert output(statistics.mean, [1]) == "own mean of [1]"
+
+    def of_its_name(x):
+        import statistics
+
+        return statistics.mean(x)
+
+    assert output(of_its_name, [1]) == "own mean of [1]"
     expected = (6, 42, 42, ["one", "two", "three"], ["one", "two", "three"], 6)
     assert output(work.imports_inside, 2) == expected
 
@@ -950,6 +1002,9 @@ def context_and_loggers():
     kept = Plain(3)
     reference = weakref.ref(kept)
     assert output(lambda _: (reference() is kept, kept.x)) == (True, 3)
+    method, proxy, gone = weakref.WeakMethod(kept.value), weakref.proxy(kept), weakref.proxy(Plain())
+    assert output(lambda _: (method() == kept.value, proxy.x, proxy.value())) == (True, 3, SCALE)
+    assert type(raised(lambda _: gone.x)) is ReferenceError
     table = weakref.WeakKeyDictionary({kept: 4})
     assert output(lambda _: table[kept]) == 4
 
@@ -960,6 +1015,7 @@ def modules_as_globals():
 
     assert output(lambda x: xml.dom.minidom.parseString(x).documentElement.tagName, "<a/>") == "a"
     assert output(lambda x: json.dumps(x), [1]) == "[1]"
+    assert output(lambda x: ownpkg.lazy.part + x, 1) == 43
 
 
 @row("lock, open file, connection")
