@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html.parser
 import json
 import os
@@ -12,6 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+import attrs
+import comm
 import pytest
 
 import wingspan
@@ -22,6 +25,7 @@ from wingspan.notebooks._dashboard import _widget_class
 from wingspan.runs._view import RunSource
 from wingspan.views import live
 from wingspan.views._model import Stage
+from wingspan.views._server import _Told
 from wingspan.views._widget import live_widget_class
 from wingspan.worker.pipes import LARGE_INPUT
 
@@ -187,6 +191,50 @@ def test_a_view_that_fails_does_not_end_the_others(failing):
     until(lambda: len(seen) > 1, "and is told of what changes")
     end()
     end_bad()
+
+
+def test_where_nobody_looks_nothing_is_looked_at(failing, monkeypatch):
+    """A widget on a page that is hidden, or whose cell was executed again, ends its looks; on a page that is
+    shown again it is up to date. Whoever never said anything is taken for a viewer.
+    """
+    pytest.importorskip("anywidget")
+    monkeypatch.setattr("comm.create_comm", comm.DummyComm)
+    shown = live_widget_class()(live(MapSource(failing)))
+
+    def looked_at() -> bool:
+        return bool(shown._live._watchers)
+
+    assert looked_at()
+    shown.asked({"do": "attend", "who": "one", "is_there": True})
+    shown.asked({"do": "attend", "who": "two", "is_there": True})
+    shown.asked({"do": "attend", "who": "one", "is_there": False})
+    assert looked_at()
+    shown.asked({"do": "attend", "who": "two", "is_there": False})
+    assert not looked_at()
+    failing.rerun([1])
+    failing.wait(timeout=PATIENCE, errors_ok=True)
+    failing.cancel()
+    shown.view = {}
+    shown.asked({"do": "attend", "who": "two", "is_there": True})
+    until(lambda: shown.view.get("states") == {"completed": 8, "errored": 4}, lambda: shown.view)
+    shown.close()
+    assert not looked_at()
+
+
+def test_a_page_is_told_what_is_new(failing):
+    """Of a grid, the stretches that have changed, from which the page makes the whole one; the errors, which
+    may be long, only when there are others.
+    """
+    source, told = MapSource(failing), _Told()
+    view, cells = source.view(), source.cells(0, 12, "state", 4096)
+    first = told.what_is_new(view, cells)
+    assert (len(first["view"]["errors"]), base64.b64decode(first["cells"]["data"])) == (2, cells.data)
+    again = told.what_is_new(view, cells)
+    assert ("errors" in again["view"], "cells" in again) == (False, False)
+    changed = attrs.evolve(cells, data=cells.data[:-2] + bytes([3, 0]))
+    (stretch,) = told.what_is_new(view, changed)["cells"]["changed"]
+    assert (stretch[0], base64.b64decode(stretch[1])) == (0, changed.data)
+    assert {**view.now_to_json(), **view.groups_to_json(), "history": 0}.keys() == view.to_json().keys()
 
 
 def test_a_map_that_is_removed_while_it_is_shown():

@@ -9,7 +9,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 
@@ -22,7 +21,9 @@ __all__ = ["Live", "live"]
 _log = logging.getLogger("wingspan")
 
 #: Seconds from one look to the next at least; and while nothing is expected to change.
-_SOON, _SELDOM = 0.24, 1.0
+_SOON, _SELDOM = 0.246, 1.0
+#: Where nothing but the rate and the time left changes, so many seconds go by until that is told.
+_RATE_APART = 1.0
 #: A look that takes a second is followed by so many seconds of rest: looking takes less than 3 % of a core.
 _REST = 36.0
 
@@ -118,35 +119,41 @@ class Live:
         return end
 
     def _look(self) -> None:
-        before: dict[str, Any] | None = None
+        before: View | None = None
         known: set[int] = set()
+        due = told = time.monotonic()
+        cost = 0.0  # of a look, in the mean of the last few
         while True:
             with self._lock:
                 watchers = dict(self._watchers)
                 if not watchers:
                     self._thread = None
                     return
-            begin, began = time.thread_time(), time.monotonic()
+            begin = time.thread_time()
             try:
                 view = self.view()
             except WingspanError as error:
                 _log.warning("what is shown of %s is not brought up to date: %s", self.source.key, error)
                 time.sleep(_SELDOM)
                 continue
-            plain = view.to_json()
-            del plain["now"], plain["history"]
-            changed = plain != before
+            changed = before is None or _steady(view) != _steady(before)
+            if not changed and time.monotonic() - told >= _RATE_APART:
+                changed = before is not None and (view.rate, view.left) != (before.rate, before.left)
+            if changed:
+                before, told = view, time.monotonic()
             for number, seen in watchers.items():
                 if changed or number not in known:
                     self._tell(number, seen, view)
-            before, known = plain, set(watchers)
+            known = set(watchers)
             if view.is_removed:
                 with self._lock:
                     self._watchers.clear()
                 continue
-            cost = time.thread_time() - begin
-            pause = (_SELDOM if view.is_done else _SOON) - (time.monotonic() - began)
-            self._wake.wait(max(pause, _REST * cost))
+            cost += (time.thread_time() - begin - cost) / (4 if cost else 1)
+            # A look that comes late does not put off those that follow.
+            now, period = time.monotonic(), _SELDOM if view.is_done else _SOON
+            due = max(min(due, now) + period, now + _REST * cost)
+            self._wake.wait(due - now)
             self._wake.clear()
 
     def _tell(self, number: int, seen: Seen, view: View) -> None:
@@ -157,6 +164,11 @@ class Live:
             _log.debug("a view of %s is gone", self.source.key, exc_info=True)
             with self._lock:
                 self._watchers.pop(number, None)
+
+
+def _steady(view: View) -> View:
+    """The view without what changes as time goes by, though nothing happens."""
+    return attrs.evolve(view, now=0.0, history=(), rate=None, left=None)
 
 
 _known: weakref.WeakValueDictionary[str, Live] = weakref.WeakValueDictionary()

@@ -165,9 +165,41 @@ class View:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON, under the names of the attributes, and ``finished``."""
-        plain: dict[str, Any] = attrs.asdict(self)
-        plain["finished"] = self.finished
-        return plain
+        return {
+            **self.now_to_json(),
+            **self.groups_to_json(),
+            "history": [list(point) for point in self.history],
+        }
+
+    def now_to_json(self) -> dict[str, Any]:
+        """Those of `to_json` that change all the time, and are short."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "title": self.title,
+            "components": self.components,
+            "created": self.created,
+            "now": self.now,
+            "states": dict(self.states),
+            "workers": dict(self.workers),
+            "pools": list(self.pools),
+            "is_done": self.is_done,
+            "rate": self.rate,
+            "left": self.left,
+            "message": self.message,
+            "actions": list(self.actions),
+            "is_removed": self.is_removed,
+            "cancelled": self.cancelled,
+            "finished": self.finished,
+        }
+
+    def groups_to_json(self) -> dict[str, Any]:
+        """Those of `to_json` that change seldom, and may be long: errors, holds, the maps before this one."""
+        return {
+            "errors": [attrs.asdict(group) for group in self.errors],
+            "holds": [attrs.asdict(group) for group in self.holds],
+            "before": [attrs.asdict(stage) for stage in self.before],
+        }
 
 
 @attrs.frozen(kw_only=True)

@@ -18,6 +18,8 @@ import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from wingspan.errors import WingspanError
 from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live
@@ -30,6 +32,8 @@ _log = logging.getLogger("wingspan")
 
 #: Seconds between two lines on a quiet connection: whoever is gone is noticed then.
 _QUIET = 15.0
+#: So many seconds go by until the curve of workers over time is sent again.
+_CHART_APART = 1.0
 #: What a browser may ask for at most, bytes.
 _MOST_ASKED = 1 << 16
 #: Nothing from elsewhere is loaded, nothing that is shown is executed, and no other page may frame this one.
@@ -112,19 +116,55 @@ class Dashboard:
         return found
 
 
-def cells_as_json(cells: Cells) -> dict[str, Any]:
-    """For the page: the bytes in base64."""
+#: Of a grid so many bytes at a time are sent again, where one of them has changed.
+_STRETCH = 64
+
+
+def cells_as_json(cells: Cells, before: Cells | None = None) -> dict[str, Any]:
+    """For the page: the bytes in base64.
+
+    Args:
+        cells: The grid.
+        before: What the page has already: of a grid of the same form only what differs is sent.
+    """
     import base64
 
+    about = attrs.asdict(cells)
+    data = about.pop("data")
+    if before is None or len(before.data) != len(data):
+        return {**about, "data": base64.b64encode(data).decode()}
     return {
-        "first": cells.first,
-        "stop": cells.stop,
-        "size": cells.size,
-        "layer": cells.layer,
-        "low": cells.low,
-        "high": cells.high,
-        "data": base64.b64encode(cells.data).decode(),
+        **about,
+        "changed": [
+            [at, base64.b64encode(data[at : at + _STRETCH]).decode()]
+            for at in range(0, len(data), _STRETCH)
+            if data[at : at + _STRETCH] != before.data[at : at + _STRETCH]
+        ],
     }
+
+
+class _Told:
+    """What a page has been told, so that only what is new is sent."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, Any] | None = None
+        self._cells: Cells | None = None
+        self._charted = 0.0
+
+    def what_is_new(self, view: View, cells: Cells | None) -> dict[str, Any]:
+        """The view without the parts that are as they were, and the grid if it has changed."""
+        new, groups = view.now_to_json(), view.groups_to_json()
+        if groups != self._groups:
+            self._groups = groups
+            new.update(groups)
+        if view.is_done or view.now - self._charted >= _CHART_APART:
+            self._charted = view.now
+            new["history"] = view.history
+        told: dict[str, Any] = {"view": new}
+        if cells is not None and cells != self._cells:
+            told["cells"] = cells_as_json(cells, self._cells)
+            self._cells = cells
+        return told
 
 
 def _wanted(query: Mapping[str, Sequence[str]]) -> tuple[int, int, str]:
@@ -257,14 +297,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                         continue
 
         end = of.watch(seen)
+        told = _Told()
         try:
             while True:
                 try:
-                    told = {"view": views.get(timeout=_QUIET).to_json()}
+                    view, cells = views.get(timeout=_QUIET), None
                     if wanted is not None:
                         with contextlib.suppress(WingspanError):  # it is gone: the grid stays as it was
-                            told["cells"] = cells_as_json(of.cells(*wanted))
-                    line = f"data: {json.dumps(told)}\n\n"
+                            cells = of.cells(*wanted)
+                    line = f"data: {json.dumps(told.what_is_new(view, cells))}\n\n"
                 except queue.Empty:
                     line = ": still here\n\n"
                 self.wfile.write(line.encode())

@@ -17,6 +17,9 @@ from wingspan.views._static import static_text
 
 __all__ = ["Still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
 
+#: So many seconds go by until the curve of workers over time is sent again.
+_CHART_APART = 1.0
+
 
 @functools.cache
 def live_widget_class() -> Any:
@@ -33,13 +36,18 @@ def live_widget_class() -> Any:
 
         _esm = static_text("view.js") + static_text("widget.js")
         _css = static_text("view.css")
+        # What changes all the time, what changes seldom, and what is long: only what has changed is sent.
         view = traitlets.Dict().tag(sync=True)
+        groups = traitlets.Dict().tag(sync=True)
+        history = traitlets.List().tag(sync=True)
         cells = traitlets.Bytes(b"").tag(sync=True)
         about_cells = traitlets.Dict().tag(sync=True)
 
         def __init__(self, of: Live | None) -> None:
             self._live: Live | None = None
             self._end: Callable[[], None] | None = None
+            self._viewers: set[str] = set()
+            self._charted = 0.0
             super().__init__()
             self.on_msg(lambda _widget, content, _buffers: self.asked(content))
             if of is not None:
@@ -47,17 +55,41 @@ def live_widget_class() -> Any:
 
         def look_at(self, of: Live) -> None:
             """Show this one from now on."""
-            if self._end is not None:
-                self._end()
+            self._stop()
             self._live = of
             self._wanted: tuple[int, int | None, str] = (0, None, "state")
+            self._charted = 0.0
             self._see(of, of.view())
-            self._end = of.watch(lambda view: self._see(of, view))
+            self._start()
+
+        def _start(self) -> None:
+            of = self._live
+            if of is not None and self._end is None:
+                self._end = of.watch(lambda view: self._see(of, view))
+
+        def _stop(self) -> None:
+            if self._end is not None:
+                self._end()
+                self._end = None
+
+        def _attend(self, viewer: str, is_there: bool) -> None:
+            """A page shows this widget, or does so no more. While no page shows it, nothing is looked at."""
+            if is_there:
+                self._viewers.add(viewer)
+                self._start()
+            elif viewer in self._viewers or not self._viewers:
+                self._viewers.discard(viewer)
+                if not self._viewers:
+                    self._stop()
 
         def _see(self, of: Live, view: View) -> None:
             if of is self._live:
                 with self.hold_sync():  # one message: the browser draws once
-                    self.view = view.to_json()
+                    self.view = view.now_to_json()
+                    self.groups = view.groups_to_json()
+                    if view.is_done or view.now - self._charted >= _CHART_APART:
+                        self._charted = view.now
+                        self.history = [list(point) for point in view.history]
                     self._send_cells(of, view.components)
 
         def _send_cells(self, of: Live, components: int) -> None:
@@ -86,6 +118,8 @@ def live_widget_class() -> Any:
                 self._send_detail(of, content.get("number"))
             elif content.get("do") == "grid":
                 self._want(of, content)
+            elif content.get("do") == "attend":
+                self._attend(str(content.get("who"))[:40], content.get("is_there") is True)
 
         def _want(self, of: Live, content: Mapping[str, Any]) -> None:
             first, stop, layer = content.get("first"), content.get("stop"), content.get("layer")
@@ -103,8 +137,7 @@ def live_widget_class() -> Any:
                 self.send({"said": str(error)})
 
         def close(self) -> None:
-            if self._end is not None:
-                self._end()
+            self._stop()
             super().close()
 
     return LiveView

@@ -18,7 +18,7 @@ function render({ model, el }) {
       faced = model.get("chosen");
       face = mount(right, { send: (message) => model.send(message) });
     }
-    face.show(value);
+    face.show({ ...value, ...model.get("groups"), history: model.get("history") });
   };
   const cells = () => {
     const about = model.get("about_cells");
@@ -32,17 +32,19 @@ function render({ model, el }) {
     if (face && message.detail) face.detail(message.detail);
     if (face && message.said !== undefined) face.said(message.said);
   };
-  model.on("change:view change:chosen", view);
+  const leave = attend(model);
+  model.on("change:view change:groups change:history change:chosen", view);
   model.on("change:cells change:about_cells", cells);
   model.on("change:entries change:chosen", entries);
   model.on("msg:custom", custom);
   entries();
   view();
   cells();
-  const timer = setInterval(() => model.send({ do: "list" }), 5000);
+  const timer = setInterval(() => document.hidden || model.send({ do: "list" }), 5000);
   return () => {
+    leave();
     clearInterval(timer);
-    model.off("change:view change:chosen", view);
+    model.off("change:view change:groups change:history change:chosen", view);
     model.off("change:cells change:about_cells", cells);
     model.off("change:entries change:chosen", entries);
     model.off("msg:custom", custom);

@@ -8,6 +8,7 @@ let entries = [];
 let chosen = null;
 let face = null;
 let events = null;
+let again = null;
 const list = mountList(document.getElementById("list"), { choose: (id) => choose(id) });
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -29,20 +30,32 @@ function choose(id) {
   shown.replaceChildren();
   list.show(entries, chosen);
   let wanted = {};
-  const draw = (cells) => face.grid({ ...cells, data: Uint8Array.from(atob(cells.data), (character) => character.charCodeAt(0)) });
+  const put = (data, from, base64) => {
+    const text = atob(base64);
+    for (let at = 0; at < text.length; at += 1) data[from + at] = text.charCodeAt(at);
+    return data;
+  };
   const grid = async () => {
     const cells = await ask("cells", { of: id, ...wanted });
-    if (chosen === id && cells.data !== undefined) draw(cells);
+    if (chosen === id && cells.data !== undefined) face.grid({ ...cells, data: put([], 0, cells.data) });
   };
   // From now on each view comes with the grid that is shown: both are drawn at once.
   const listen = () => {
     if (events) events.close();
-    events = new EventSource(address("events", { of: id, ...wanted }));
-    events.addEventListener("message", (event) => {
-      if (chosen !== id) return;
+    events = null;
+    if (document.hidden) return;
+    const heard = new EventSource(address("events", { of: id, ...wanted }));
+    let last = [];
+    events = heard;
+    heard.addEventListener("message", (event) => {
+      if (events !== heard) return;
       const { view, cells } = JSON.parse(event.data);
       face.show(view);
-      if (cells) draw(cells);
+      if (!cells) return;
+      // The first grid of a connection is whole; of each later one the stretches come that have changed.
+      last = cells.data === undefined ? last : put([], 0, cells.data);
+      for (const [from, stretch] of cells.changed || []) put(last, from, stretch);
+      face.grid({ ...cells, data: last });
     });
   };
   face = mount(shown, {
@@ -65,12 +78,13 @@ function choose(id) {
       }
     },
   });
-  events = new EventSource(address("events", { of: id }));
+  again = listen;
   listen();
   location.hash = encodeURIComponent(id);
 }
 
 async function look() {
+  if (document.hidden) return;
   try {
     entries = await ask("list", {});
     list.show(entries, chosen);
@@ -81,6 +95,12 @@ async function look() {
     list.said("wingspan dashboard has ended");
   }
 }
+
+// While nobody sees the page, nothing is asked for.
+document.addEventListener("visibilitychange", () => {
+  look();
+  if (again) again();
+});
 
 look();
 setInterval(look, 3000);

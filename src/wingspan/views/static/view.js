@@ -28,6 +28,10 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+function label(node, text) {
+  if (node.getAttribute("aria-label") !== text) node.setAttribute("aria-label", text);
+}
+
 export function clock(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
@@ -52,6 +56,18 @@ export function size(bytes) {
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 let counter = 0;
+
+// Tell a widget's Python side that this view of it is on a page that is shown, and when it is not any more.
+export function attend(model) {
+  const who = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+  const tell = () => model.send({ do: "attend", who, is_there: !document.hidden });
+  document.addEventListener("visibilitychange", tell);
+  tell();
+  return () => {
+    document.removeEventListener("visibilitychange", tell);
+    model.send({ do: "attend", who, is_there: false });
+  };
+}
 
 // A face of one map or run in `element`.
 //
@@ -153,6 +169,10 @@ export function mount(element, port) {
   let columns = 1;
   let side = 1;
   let asked = null;
+  let wide = 0; // of the board, CSS pixels; 0: not known yet
+  let inSight = true;
+  let pacedAt = 0;
+  let jobsTold = null;
 
   function open(key) {
     chosen = key;
@@ -181,12 +201,13 @@ export function mount(element, port) {
 
   // -- the head ---------------------------------------------------------------------------------------------------
 
+  // `next` may be a part of a view: what it leaves out is as before.
   function show(next) {
-    view = next;
+    view = { ...view, ...next };
     write(name, view.name);
     const what = view.kind === "map" ? `${view.title} × ${number(view.components)}` : view.title;
     write(title, what);
-    root.setAttribute("aria-label", `${view.kind} ${view.name}`);
+    label(root, `${view.kind} ${view.name}`);
     const running = view.workers.running || 0;
     const how = view.is_removed
       ? "removed"
@@ -198,7 +219,8 @@ export function mount(element, port) {
           ? "running"
           : "waiting";
     write(state, how);
-    state.dataset.state = view.is_removed ? "removed" : view.is_done ? (view.states.errored ? "errored" : "completed") : running ? "running" : "idle";
+    const colour = view.is_removed ? "removed" : view.is_done ? (view.states.errored ? "errored" : "completed") : running ? "running" : "idle";
+    if (state.dataset.state !== colour) state.dataset.state = colour;
     root.classList.toggle("ws-is-removed", view.is_removed);
     const present = STATES.filter((one) => view.states[one]);
     const order = ["completed", "errored", "running", "held", "suspended", "removed", "idle"].filter((one) => present.includes(one));
@@ -210,23 +232,33 @@ export function mount(element, port) {
       legend.replaceChildren(...order.map((one) => make("li", {}, make("i", { "data-state": one }), "")));
     }
     order.forEach((one, at) => {
-      bar.children[at].style.flexGrow = view.states[one];
+      const share = String(view.states[one]);
+      if (bar.children[at].style.flexGrow !== share) bar.children[at].style.flexGrow = share;
       write(legend.children[at].lastChild, told[at]);
     });
     chain();
-    bar.setAttribute("aria-label", `${told.join(", ")} of ${number(view.components)}`);
-    const words = [];
-    if (!view.is_done && view.rate) words.push(`${view.rate < 10 ? view.rate.toFixed(1) : number(Math.round(view.rate))} a second`);
-    if (!view.is_done && view.left !== null) words.push(`${clock(view.left)} left`);
-    const jobs = Object.entries(view.workers).map(([one, count]) => `${number(count)} ${one}`);
-    words.push(`${view.kind === "map" ? "workers" : "jobs"}: ${jobs.join(", ") || "none"}${view.pools.length ? ` (${view.pools.join(", ")})` : ""}`);
-    write(pace, words.join(" · "));
-    message.hidden = !view.message;
+    label(bar, `${told.join(", ")} of ${number(view.components)}`);
+    tellPace();
+    if (message.hidden !== !view.message) message.hidden = !view.message;
     write(message, view.message || "");
     act();
     groups();
     if (cells === null && asked === null) ask();
     if (chosen === "workers") chart();
+  }
+
+  // Rate and time left once a second: nobody can read them as often as they change.
+  function tellPace() {
+    const jobs = Object.entries(view.workers).map(([one, count]) => `${number(count)} ${one}`);
+    const told = `${view.kind === "map" ? "workers" : "jobs"}: ${jobs.join(", ") || "none"}${view.pools.length ? ` (${view.pools.join(", ")})` : ""}`;
+    const now = performance.now();
+    if (told === jobsTold && !view.is_done && now - pacedAt < 900) return;
+    pacedAt = now;
+    jobsTold = told;
+    const words = [];
+    if (!view.is_done && view.rate) words.push(`${view.rate < 10 ? view.rate.toFixed(1) : number(Math.round(view.rate))} a second`);
+    if (!view.is_done && view.left !== null) words.push(`${clock(view.left)} left`);
+    write(pace, [...words, told].join(" · "));
   }
 
   // A line for each map that this one waits for.
@@ -299,6 +331,8 @@ export function mount(element, port) {
   }
 
   function fill(node, list, draw) {
+    if (node.drawnFrom === list) return;
+    node.drawnFrom = list;
     const text = JSON.stringify(list);
     if (node.dataset.drawn === text) return;
     node.dataset.drawn = text;
@@ -310,29 +344,44 @@ export function mount(element, port) {
   function grid(next) {
     if (range === null ? next.first !== 0 || next.stop !== view.components : next.first !== range[0] || next.stop !== range[1]) return;
     if (next.layer !== layer.value) return;
-    cells = next;
-    board.setAttribute("aria-busy", "false");
+    // A copy of our own, which can be compared four bytes at a time.
+    const words = new Uint32Array(Math.ceil(next.data.length / 4));
+    const data = new Uint8Array(words.buffer);
+    data.set(next.data);
+    cells = { ...next, data, words };
+    if (board.getAttribute("aria-busy") !== "false") board.setAttribute("aria-busy", "false");
     draw();
   }
 
   // What the canvas shows; where layout and colours stay, only cells that have changed are painted.
-  let painted = { key: null, data: null, marked: null };
+  let painted = { key: null, words: null, marked: null };
+
+  // Colours of the theme, as they were read last: to ask for them has the browser work out all styles.
+  let palette = null;
+
+  function colours() {
+    if (palette === null) {
+      const style = getComputedStyle(root);
+      palette = ["text", "ground", ...STATES].map((one) => style.getPropertyValue(`--ws-${one}`).trim() || "gray");
+    }
+    return palette;
+  }
 
   function draw() {
-    if (cells === null || parts.grid.hidden) return;
+    if (cells === null || parts.grid.hidden || !inSight) return;
     const perCell = cells.layer === "state" ? 2 : 1;
     const count = Math.ceil((cells.stop - cells.first) / cells.size);
-    const width = Math.max(120, board.clientWidth || 600);
+    wide = wide || board.clientWidth;
+    const width = Math.max(120, wide || 600);
     side = Math.max(4, Math.min(18, Math.floor(Math.sqrt((width * 180) / Math.max(count, 1)))));
     columns = Math.max(1, Math.floor(width / side));
     const rows = Math.ceil(count / columns);
     const ratio = window.devicePixelRatio || 1;
-    const style = getComputedStyle(root);
-    const [text, ...colours] = ["text", ...STATES].map((one) => style.getPropertyValue(`--ws-${one}`).trim() || "gray");
-    const empty = colours[0];
+    const [text, ground, ...states] = colours();
+    const empty = states[0];
     cursor = Math.min(cursor, Math.max(0, count - 1));
     const marked = board === (board.getRootNode().activeElement || null) ? cursor : null;
-    const key = [count, columns, side, ratio, cells.layer, text, ...colours].join();
+    const key = [count, columns, side, ratio, cells.layer, text, ground, ...states].join();
     // The mark of the chosen cell reaches into its neighbours: then all is painted.
     const all = key !== painted.key || marked !== null || painted.marked !== null;
     if (all) {
@@ -340,26 +389,32 @@ export function mount(element, port) {
       canvas.style.height = `${rows * side}px`;
       canvas.width = Math.round(columns * side * ratio);
       canvas.height = Math.round(rows * side * ratio);
-      canvas.getContext("2d").scale(ratio, ratio);
+      const whole = canvas.getContext("2d", { alpha: false });
+      whole.scale(ratio, ratio);
+      whole.fillStyle = ground;
+      whole.fillRect(0, 0, columns * side, rows * side);
     }
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { alpha: false });
     const gap = side > 6 ? 1 : side > 3 ? 0.5 : 0;
-    const before = painted.data;
     const paint = (cell, colour, alpha) => {
       context.globalAlpha = alpha;
       context.fillStyle = colour;
       context.fillRect((cell % columns) * side, Math.floor(cell / columns) * side, side - gap, side - gap);
     };
-    for (let cell = 0; cell < count; cell += 1) {
+    const draws = (cell) => {
       const value = cells.data[perCell * cell];
-      if (perCell === 2) {
-        const level = cells.data[2 * cell + 1];
-        if (!all && value === before[2 * cell] && level === before[2 * cell + 1]) continue;
-        paint(cell, value === 1 ? empty : colours[value], 1);
-        if (value === 1) paint(cell, colours[1], 0.15 + (0.85 * level) / 255);
-      } else if (all || value !== before[cell]) {
+      if (perCell === 1) {
         paint(cell, value ? `hsl(${255 - (value / 255) * 225} 75% ${30 + (value / 255) * 28}%)` : empty, 1);
+        return;
       }
+      paint(cell, value === 1 ? empty : states[value], 1);
+      if (value === 1) paint(cell, states[1], 0.15 + (0.85 * cells.data[2 * cell + 1]) / 255);
+    };
+    const perWord = 4 / perCell;
+    for (let word = 0; word < cells.words.length; word += 1) {
+      if (!all && cells.words[word] === painted.words[word]) continue;
+      const stop = Math.min(count, (word + 1) * perWord);
+      for (let cell = word * perWord; cell < stop; cell += 1) draws(cell);
     }
     context.globalAlpha = 1;
     if (marked !== null) {
@@ -367,7 +422,7 @@ export function mount(element, port) {
       context.lineWidth = 2;
       context.strokeRect((cursor % columns) * side, Math.floor(cursor / columns) * side, side - gap, side - gap);
     }
-    painted = { key, data: cells.data, marked };
+    painted = { key, words: cells.words, marked };
     write(caption, captionText());
   }
 
@@ -505,8 +560,37 @@ export function mount(element, port) {
 
   element.append(root);
   open("grid");
-  const observer = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(() => draw());
-  if (observer) observer.observe(board);
+  const observers = [];
+  if (typeof ResizeObserver !== "undefined") {
+    const observer = new ResizeObserver(([entry]) => {
+      if (!entry.contentRect.width) return; // another part is shown
+      wide = entry.contentRect.width;
+      draw();
+    });
+    observer.observe(board);
+    observers.push(observer);
+  }
+  if (typeof IntersectionObserver !== "undefined") {
+    const observer = new IntersectionObserver((entries) => {
+      inSight = entries[entries.length - 1].isIntersecting;
+      draw();
+    });
+    observer.observe(root);
+    observers.push(observer);
+  }
+  // A theme that changes: JupyterLab, VS Code and marimo set attributes of the page, and load styles a little later.
+  const repaint = () => {
+    palette = null;
+    draw();
+  };
+  const themed = new MutationObserver(() => {
+    repaint();
+    setTimeout(repaint, 1000);
+  });
+  for (const one of [document.documentElement, document.body]) themed.observe(one, { attributes: true });
+  observers.push(themed);
+  const scheme = window.matchMedia("(prefers-color-scheme: dark)");
+  scheme.addEventListener("change", repaint);
   return {
     show,
     grid,
@@ -515,7 +599,8 @@ export function mount(element, port) {
       said.textContent = text;
     },
     close: () => {
-      if (observer) observer.disconnect();
+      for (const observer of observers) observer.disconnect();
+      scheme.removeEventListener("change", repaint);
       root.remove();
     },
   };

@@ -4,7 +4,7 @@ function render({ model, el }) {
   const face = mount(el, { send: (message) => model.send(message) });
   const view = () => {
     const value = model.get("view");
-    if (value && value.name !== undefined) face.show(value);
+    if (value && value.name !== undefined) face.show({ ...value, ...model.get("groups"), history: model.get("history") });
   };
   const cells = () => {
     const about = model.get("about_cells");
@@ -17,13 +17,15 @@ function render({ model, el }) {
     if (message.detail) face.detail(message.detail);
     if (message.said !== undefined) face.said(message.said);
   };
-  model.on("change:view", view);
+  const leave = attend(model);
+  model.on("change:view change:groups change:history", view);
   model.on("change:cells change:about_cells", cells);
   model.on("msg:custom", custom);
   view();
   cells();
   return () => {
-    model.off("change:view", view);
+    leave();
+    model.off("change:view change:groups change:history", view);
     model.off("change:cells change:about_cells", cells);
     model.off("msg:custom", custom);
     face.close();
