@@ -10,7 +10,7 @@ import pytest
 import wingspan
 from wingspan.errors import SettingsError, WingspanError
 from wingspan.pools.personal import PersonalPool
-from wingspan.settings import load_settings
+from wingspan.settings import held, load_settings
 
 WRONG = {
     "a number for a folder": (b"data_dir = 5\n", "data_dir is 5"),
@@ -114,3 +114,19 @@ def test_a_python_that_does_not_know_its_path_is_told_what_to_set(tmp_path, monk
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "sys.executable is empty" in done.stdout, done.stderr
     assert done.stdout.endswith("done\n"), done.stderr
+
+
+def test_held_settings_stay_what_they_were(tmp_path, monkeypatch):
+    """While settings are held a variable that changes is not looked at; `configure` counts at once, another
+    holder inside reads anew, and afterwards all is as it is.
+    """
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "first"))
+    with held():
+        monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "second"))
+        assert load_settings().data_dir == tmp_path / "first"
+        with held():
+            assert load_settings().data_dir == tmp_path / "second"
+        assert load_settings().data_dir == tmp_path / "first"
+        with wingspan.configure(data_dir=tmp_path / "third"):
+            assert load_settings().data_dir == tmp_path / "third"
+    assert load_settings().data_dir == tmp_path / "second"

@@ -85,6 +85,25 @@ def ignoring_config_file() -> Iterator[None]:
         _is_ignored.reset(token)
 
 
+_held: ContextVar[Settings | None] = ContextVar("_held", default=None)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Within, the settings are read once: while a map is made they are asked for a dozen times, and one map
+    has one state of them.
+
+    Raises:
+        SettingsError: As `load_settings`.
+    """
+    token = _held.set(None)
+    try:
+        _held.set(load_settings())
+        yield
+    finally:
+        _held.reset(token)
+
+
 def _read_config(path: Path) -> dict[str, Any]:
     if _is_ignored.get():
         return {}
@@ -159,6 +178,7 @@ class Configured:
         _configured.clear()
         _configured.update(self._before)
         _known.clear()
+        _held.set(None)
 
 
 def configure(
@@ -200,6 +220,7 @@ def configure(
         new["options"] = {name: value for name, value in joined.items() if value is not None}
     _configured.update(new)
     _known.clear()
+    _held.set(None)
     return Configured(before)
 
 
@@ -247,6 +268,9 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: The configuration file is not TOML or names an unknown setting.
     """
+    held_ones = _held.get()
+    if held_ones is not None and not _is_ignored.get():
+        return held_ones
     environment = (
         *(os.environ.get(name) for name in _VARIABLES),
         *(f"{name}={value}" for name, value in _environment_options().items()),

@@ -21,7 +21,7 @@ from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.maps._where import ready_pool, several, warm_up
 from wingspan.pools import get_pool
-from wingspan.settings import Settings, load_settings
+from wingspan.settings import Settings, held, load_settings
 
 if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
@@ -323,6 +323,7 @@ def build_map(
     return MapBuilder(func, tag, pool, options, exist_ok, memo)
 
 
+@held()
 def _make(
     func: Callable[..., Any],
     inputs: Iterable[Any],

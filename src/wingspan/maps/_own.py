@@ -237,7 +237,8 @@ class OwnCode:
 
         if any(name in one.co_names for code in self.codes for one in codes_of(code)):
             return True
-        return any(name in _inner(code)[1] for _, code in self._loaded(set(self.packed)))
+        tops = set(self.packed)
+        return bool(tops) and any(name in _inner(code)[1] for _, code in self._loaded(tops))
 
     def _loaded(self, tops: set[str]) -> Iterator[tuple[Any, CodeType]]:
         """Own modules of these top ones that are imported here, and the code in their sources."""
