@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from wingspan._open import OpenFiles
-from wingspan.errors import WingspanError
 from wingspan.maps._components import Components, Measures
-from wingspan.maps._folder import MapFolder
+from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._pickled import Pickled
 from wingspan.worker import failure, formats, rebuild
 from wingspan.worker.pickling import PROTOCOL
 from wingspan.worker.streams import signed_pieces
-from wingspan.worker.transports import Gone, read_at
+from wingspan.worker.transports import read_at
 
 __all__ = ["Records", "alone"]
 
@@ -39,17 +38,11 @@ def alone(
     """For methods that only one thread may be in at a time: threads share open files and what was read
     last."""
 
+    @told("read")
     @functools.wraps(method)
     def locked(self: _Some, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
         with self._lock:
-            try:
-                return method(self, *args, **kwargs)
-            except Gone:
-                raise self._folder.removed() from None
-            except OSError as error:
-                if isinstance(error, WingspanError):
-                    raise
-                raise self._folder.trouble(error, "read") from error
+            return method(self, *args, **kwargs)
 
     return locked
 

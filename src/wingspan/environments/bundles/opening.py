@@ -7,7 +7,7 @@ import json
 import struct
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import attrs
 
@@ -42,15 +42,9 @@ def detect_kind(path: Path) -> Kind:
                 return "sif"
             if head[:2] == b"#!":
                 return "install" if INSTALL_MARK in head else "pack"
-            if head[257:262] == b"ustar":
-                file.seek(0)
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    for member in tar:
-                        name = member.name.removeprefix("./")
-                        if name in ("oci-layout", "manifest.json", "index.json"):
-                            return "oci"
-                        if name in ("channel", "pixi-pack.json", "environment.yml"):
-                            return "pack"
+            kind = _kind_of_archive(file) if head[257:262] == b"ustar" else None
+            if kind is not None:
+                return kind
     except (FileNotFoundError, IsADirectoryError):
         raise BundleNotFound(f"there is no bundle {path}", hint="build one: wingspan env bundle") from None
     except tarfile.TarError:
@@ -59,6 +53,19 @@ def detect_kind(path: Path) -> Kind:
         f"{path} is not a bundle, or its beginning is damaged",
         hint="a bundle is a squashfs or SIF image, a pack, an OCI archive, or an install script",
     )
+
+
+def _kind_of_archive(file: BinaryIO) -> Kind | None:
+    """The kind of a bundle that is a tar, by the first member that tells it."""
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            if name in ("oci-layout", "manifest.json", "index.json"):
+                return "oci"
+            if name in ("channel", "pixi-pack.json", "environment.yml"):
+                return "pack"
+    return None
 
 
 def _manifest(path: Path, kind: Kind) -> Manifest | None:

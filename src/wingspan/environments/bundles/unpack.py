@@ -360,9 +360,7 @@ def _extract_layers(bundle: Bundle, work: Path) -> Path:
             layers = [str(name) for name in json.load(description)[0]["Layers"]]
             for name in layers:
                 with tarfile.open(fileobj=archive.extractfile(name), mode="r:gz") as layer:
-                    for member in layer:
-                        if member.name.startswith(f"{within}/"):
-                            _extract_member(layer, member, work, within, bundle.path)
+                    _extract_layer(layer, work, within, bundle.path)
         except UnsafeBundle:
             raise
         except (
@@ -381,6 +379,12 @@ def _extract_layers(bundle: Bundle, work: Path) -> Path:
                 f"{bundle.path} has no readable layers", hint="is it the right file?"
             ) from None
     return work / within
+
+
+def _extract_layer(layer: tarfile.TarFile, folder: Path, within: str, path: Path) -> None:
+    for member in layer:
+        if member.name.startswith(f"{within}/"):
+            _extract_member(layer, member, folder, within, path)
 
 
 def _extract_member(
