@@ -8,12 +8,16 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from wingspan.errors import DiskError
 from wingspan.worker import trust
+
+# The same as `typing.TYPE_CHECKING`: who runs local jobs imports this, and starts quickly.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 __all__ = ["JsonLog", "append_line", "disk_error", "lock", "not_written"]
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from wingspan._lazy import lazy_names
-from wingspan.pools._base import Action, Changed, JobEvent, JobState, JobWatcher, Pool
-from wingspan.pools._select import (
-    Choice,
-    choose_pool,
-    get_pool,
-    is_kind,
-    personal_pool,
-    pool_at,
-    pool_kinds,
-    refuse_computation_here,
-    register,
-    site_pool,
-)
 
+# The same as `typing.TYPE_CHECKING`; importing `typing` would cost more than everything else here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wingspan.pools._base import Action, Changed, JobEvent, JobState, JobWatcher, Pool
     from wingspan.pools._explain import Candidate, explain_choice
+    from wingspan.pools._select import (
+        Choice,
+        choose_pool,
+        get_pool,
+        is_kind,
+        personal_pool,
+        pool_at,
+        pool_kinds,
+        refuse_computation_here,
+        register,
+        site_pool,
+    )
 
 __all__ = [
     "Action",
@@ -43,5 +43,11 @@ __all__ = [
     "site_pool",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("Action", "Changed", "JobEvent", "JobState", "JobWatcher", "Pool"), "._base"),
+    **dict.fromkeys(("Candidate", "explain_choice"), "._explain"),
+}
+
 if not TYPE_CHECKING:  # a checker would take any name for one that is there
-    __getattr__ = lazy_names(globals(), dict.fromkeys(("Candidate", "explain_choice"), "._explain"))
+    # A local run's own program is in this package and needs nothing of it.
+    __getattr__ = lazy_names(globals(), {**dict.fromkeys(__all__, "._select"), **_HOMES})

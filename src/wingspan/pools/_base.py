@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,6 +10,7 @@ import attrs
 
 from wingspan._shell import words
 from wingspan.jobs import JobDescription, Resources, Submission
+from wingspan.pools._states import JobState
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Action", "Changed", "JobEvent", "JobState", "JobWatcher", "PlainPool", "Pool"]
 
 Action = Literal["hold", "release", "vacate", "remove"]
-
-
-class JobState(enum.Enum):
-    """State of one job, as HTCondor names them; ``COMPLETED`` says nothing of success."""
-
-    UNMATERIALIZED = "unmaterialized"
-    IDLE = "idle"
-    RUNNING = "running"
-    SUSPENDED = "suspended"
-    HELD = "held"
-    REMOVED = "removed"
-    COMPLETED = "completed"
-
-    @property
-    def is_final(self) -> bool:
-        """The job left the queue and will not come back."""
-        return self in (JobState.REMOVED, JobState.COMPLETED)
 
 
 @attrs.frozen(kw_only=True)
