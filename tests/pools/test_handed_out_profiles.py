@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -114,6 +115,25 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
                 ("every.attributes", "ContainerImage"),
                 ("gpu.submit", "My.OutputDestination"),
                 ("cpu.submit", "oauth_services_needed"),
+                ("cpu.submit", "box_oauth_permissions"),
+                ("gpu.submit", "docker_override_entrypoint"),
+                ("gpu.submit", "use_x509userproxy"),
+                ("every.submit", "if"),
+                ("every.attributes", "SingularityImage"),
+                ("every.attributes", "LimitDirectoryAccess"),
+                ("every.attributes", "my.MY.Cmd"),
+                ("sbatch", "container-mounts"),
+                ("sbatch", "array"),
+            )
+        ),
+        *(
+            ("https://{host}/x#sha256={digest}", data, words)
+            for data, words in (
+                (b"[profile.a]\nx = " + b"[" * 5_000 + b"]" * 5_000, "is no TOML: .*too deep"),
+                (b"[profile.a." + b".".join([b"b"] * 90) + b"]\n", "tables lie too deep"),
+                (b'[profile.a.every]\ntime_limit = "' + b"9" * 400 + b' h"\n', "a number with one of"),
+                (b'[profile.a.every.submit]\nbatch_name = "$ENV(TOKEN)"\n', "a variable of your environment"),
+                (b'[profile.a.gpu.submit]\nrank = "$INT($env(TOKEN))"\n', "a variable of your environment"),
             )
         ),
         ("https://{host}/x#sha256={digest}", b'[profile.a.sbatch]\nwrap = "x"\n', "sets wrap"),
@@ -154,13 +174,16 @@ def test_what_is_no_handed_out_profile(
 
 
 def test_a_profile_is_added_shown_and_removed(
-    https_server: HttpsServer, capsys: pytest.CaptureFixture[str]
+    https_server: HttpsServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`wingspan profile add` takes it with a digest, or after a look; it is in force on the machines that it
     names, without any network, until it is removed.
     """
     url, host = f"{https_server.url}/lab.toml", "submit.lab.example.org"
     https_server.files["/lab.toml"] = LAB
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert command("add", url) == 1
+    assert f"In force by itself on {host}" in capsys.readouterr().out
     assert command("add", url, "--digest", digest_of(b"")) == 2
     assert command("add", url, "--json") == 2
     assert find_profile(host=host).name == "generic"

@@ -118,6 +118,17 @@ def test_items_count_too(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         room_module.check_disk(site, home, 70 << 20, "the files", items=1000)
 
 
+@pytest.mark.parametrize("numbers", ["nan 1 1 1", "1 inf 1 1", "1 1e999 1 1", "x 1 1 1"])
+def test_a_program_that_tells_no_numbers(
+    numbers: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no number of bytes is no answer: what the disk says holds."""
+    configured(tmp_path, monkeypatch, lab("get_quotas"))
+    (home.parent / "programs/get_quotas").write_text(f"#!/bin/sh\necho {home} {numbers}\n")
+    monkeypatch.setattr(room_module, "_known", {})
+    assert [room.used for room in room_module.rooms(chosen_profile(None))] == [None]
+
+
 def test_a_store_that_another_machine_writes(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

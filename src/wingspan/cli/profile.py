@@ -149,6 +149,8 @@ def add(url: str, digest: str | None, yes: bool, as_json: bool) -> None:
     if not as_json:
         echo(style(f"{found.profile.name}: {found.profile.title}", bold=True))
         tell(found.profile, [])
+        machines = ", ".join(found.profile.hosts)
+        echo(f"  In force by itself on {machines}" if machines else "  In force only where it is named")
         echo(f"  sha256={found.sha256}")
     if not (yes or is_known) and not click.confirm(
         "Its rules become part of what you submit. Take it?", default=False

@@ -45,7 +45,7 @@ _EXECUTABLE = re.compile(r"^[ \t]*executable[ \t]*=", re.MULTILINE | re.IGNORECA
 _COMMAND = re.compile(r"[ \t]*(\+?[\w.]+[ \t]*@?=|(if|elif|else|endif|include|use)\b)", re.IGNORECASE)
 #: A script without options of its own that submits others is executed where it is started: what is a fault on
 #: workers, or of the file that HTCondor starts, is none in it.
-_SUBMITS = re.compile(r"(?:^|[;&|(`]|\$\()[ \t]*(?:sbatch|condor_submit(?:_dag)?)\s")
+_SUBMITS = re.compile(r"(?:^|[;&|(`]|\b(?:do|then|else|exec)[ \t])[ \t]*(?:sbatch|condor_submit(?:_dag)?)\s")
 _OF_WORKERS = frozenset(
     {
         "unlocked-environment",

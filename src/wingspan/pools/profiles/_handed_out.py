@@ -40,9 +40,19 @@ _RESERVED = frozenset(
     tool_daemon_cmd transfer_executable common_input_files oauth_services_needed transfer_input_files transfer_output_files transfer_output_remaps
     transfer_plugins universe use_oauth_services userlog when_to_transfer_output x509userproxy
     public_input_files common_input_catalogs cmd in out err jobuniverse transferinput transferoutput
-    transferoutputremaps starterlog executable_args wrap export export-file export_file chdir uid gid
+    transferoutputremaps starterlog executable_args want_io_proxy limit_directory_access want_docker
+    want_container want_sif transfer_container use_x509userproxy scitokens_file use_scitokens manifest
+    manifest_dir if elif else endif use iterate wrap array export export-file export_file chdir uid gid
     get-user-env get_user_env container bbf bcast prolog epilog task-prolog task_prolog""".split()
 )
+#: What begins or ends so is of the same kinds: ``docker_override_entrypoint``, ``+SingularityImage``,
+#: ``jar_files``, ``--container-mounts`` of Slurm's plugins, ``box_oauth_permissions``.
+_RESERVED_BEGINNINGS = ("container", "docker", "jar", "remote", "singularity", "vm", "x509")
+_RESERVED_ENDS = ("oauthpermissions", "oauthresource")
+#: A value with this in it takes a variable, perhaps a token, from the environment of whoever submits.
+_FROM_ENVIRONMENT = re.compile(r"\$\s*env\b", re.IGNORECASE)
+#: Tables within tables: no profile has more.
+_DEEPEST = 10
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -50,15 +60,18 @@ def parse_toml(text: str) -> dict[str, Any]:
     one, is imported and done in a third of the time.
 
     Raises:
-        ValueError: It is no TOML.
+        ValueError: It is no TOML, or its lists and tables lie too deep in each other.
     """
-    if sys.version_info >= (3, 11):
-        from tomllib import loads
+    try:
+        if sys.version_info >= (3, 11):
+            from tomllib import loads
 
-        return loads(text)
-    import tomlkit
+            return loads(text)
+        import tomlkit
 
-    return tomlkit.parse(text).unwrap()
+        return tomlkit.parse(text).unwrap()
+    except RecursionError:
+        raise ValueError("its lists and tables lie too deep in each other") from None
 
 
 def handed_out_table(address: str, settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -308,7 +321,26 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
         raise SettingsError(
             f"{shown}: {name!r} is no name of a profile", hint="letters, digits, dot, dash and underscore"
         )
-    for where, command in _commands(table):
+    if _is_deeper(table, _DEEPEST):
+        raise SettingsError(f"{shown}: its tables lie too deep in each other", hint="tell the site")
+    _check_commands(table, shown)
+    return name, dict(table)
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether there are tables or lists in each other, more than `depth` of them."""
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    return inner is not None and (depth == 0 or any(_is_deeper(each, depth - 1) for each in inner))
+
+
+def _check_commands(table: Mapping[str, Any], shown: str) -> None:
+    """See that a profile sets nothing that is not a site's to say.
+
+    Raises:
+        SettingsError: It does.
+    """
+    reserved = {_plain(name) for name in _RESERVED}
+    for where, command, value in _commands(table):
         if not re.fullmatch(r"\+?[A-Za-z_][A-Za-z0-9_.-]*", command):
             raise SettingsError(
                 f"{shown}: {command!r} ({where}) is no name of a command or an attribute",
@@ -316,15 +348,23 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
             )
         # The same names as attributes of the job (MY.TransferPlugins) would be the same thing. sbatch takes
         # the beginning of an option's name for all of it.
-        plain = _plain(command.lower().removeprefix("my.").lstrip("+"))
-        reserved = {_plain(name) for name in _RESERVED}
-        begins_one = where.endswith("sbatch") and any(name.startswith(plain) for name in reserved)
-        if plain in reserved or begins_one:
+        plain = _plain(re.sub(r"^((my|target)\.|\+)+", "", command.lower()))
+        is_reserved = (
+            plain in reserved
+            or plain.startswith(_RESERVED_BEGINNINGS)
+            or plain.endswith(_RESERVED_ENDS)
+            or (where.endswith("sbatch") and any(name.startswith(plain) for name in reserved))
+        )
+        if is_reserved:
             raise SettingsError(
                 f"{shown} sets {command} ({where}): which program a job is and which files it takes is not a site's to say",
                 hint="tell the site; what you want of it you can write into config.toml yourself",
             )
-    return name, dict(table)
+        if where.endswith("submit") and _FROM_ENVIRONMENT.search(str(value)):
+            raise SettingsError(
+                f"{shown} sets {command} ({where}) to a variable of your environment: what is in it would be in your jobs",
+                hint="tell the site; what you want of it you can write into config.toml yourself",
+            )
 
 
 def _plain(name: str) -> str:
@@ -332,13 +372,17 @@ def _plain(name: str) -> str:
     return name.replace("_", "").replace("-", "")
 
 
-def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names of submit commands and job attributes in a profile, each with the table that it stands in."""
+def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Names of submit commands and job attributes in a profile, each with the table that it stands in, and
+    its value.
+    """
     for key, value in table.items():
         if isinstance(value, Mapping):
             if key in ("attributes", "submit", "sbatch"):
-                yield from ((key, str(name)) for name in value)
+                yield from ((key, str(name), said) for name, said in value.items())
             elif key in ("walltime", "accounting"):
-                yield from ((key, str(value[name])) for name in ("attribute", "command") if name in value)
+                yield from (
+                    (key, str(value[name]), None) for name in ("attribute", "command") if name in value
+                )
             else:
-                yield from ((f"{key}.{where}", name) for where, name in _commands(value))
+                yield from ((f"{key}.{where}", name, said) for where, name, said in _commands(value))

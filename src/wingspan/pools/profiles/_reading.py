@@ -69,7 +69,9 @@ class _Reader:
         if value is None:
             return default
         match = (
-            re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
+            re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*)\s*", value)
+            if isinstance(value, str)
+            else None
         )
         if match is None or match[2] not in units:
             self.table[key] = value

@@ -271,9 +271,9 @@ def _get_quotas(folder: str) -> _Answer | None:
             continue
         try:
             used, limit, files, most = (0.0 if word == "N/A" else float(word) for word in words[1:])
-        except ValueError:
+            return _Answer(int(used * (1 << 30)), int(limit * (1 << 30)), int(files), int(most))
+        except (ValueError, OverflowError):  # no numbers, or none that a program can mean
             continue
-        return _Answer(int(used * (1 << 30)), int(limit * (1 << 30)), int(files), int(most))
     return None
 
 
