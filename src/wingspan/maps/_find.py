@@ -177,7 +177,10 @@ def clean(*, all: bool = False, consumed: bool = False) -> tuple[str, ...]:
             else:
                 removed.append(tag)
     root = maps_root()
-    named = {read_tag(tags_root() / tag) for tag in tags()}
+    named = set()
+    for tag in tags():
+        with contextlib.suppress(FileNotFoundError):  # another process removes it
+            named.add(read_tag(tags_root() / tag))
     for path in root.iterdir() if root.exists() else ():
         left_behind = path.name.startswith(".new-") or path.name not in named
         try:

@@ -259,9 +259,8 @@ class Keeper(Follows, Here):
         for_all(self._watchers, lambda kind: self._pool(kind).revive(), any_will_do=True)
 
     def _do_explain(self, question: ev.Explain) -> None:
-        self._explain(
-            question
-        )  # a pool of one's own has the scheduler look again at jobs that it has forgotten
+        # A pool of one's own has the scheduler look again at jobs that it has forgotten.
+        self._explain(question)
 
     def _do_reschedule(self, _: ev.Reschedule) -> None:
         if self._newest_pool is not None:
@@ -435,8 +434,8 @@ class Keeper(Follows, Here):
 
     # -- jobs ------------------------------------------------------------------------------------------------
 
-    def act(self, action: Action, reason: str) -> None:
-        """Hold, release, vacate or remove all jobs."""
+    def act(self, action: Action, reason: str, *, for_good: bool = False) -> None:
+        """Hold, release, vacate or remove all jobs (`for_good`: the map itself goes)."""
         with self.lock:
             self._poll_jobs()
             self.adopt()
@@ -445,13 +444,14 @@ class Keeper(Follows, Here):
                 for kind, watcher in self._watchers.items():
                     if self.state.ends_when_held(kind):
                         self._take(watcher.ask(), kind)
+            if for_good:  # also those that other processes have added a moment ago
+                self._deeds.note(REMOVAL, {entry.cluster for entry in self.state.entries})
             self._read_deeds()
             self._follow(ev.Wanted(action, reason))
 
     def remove_for_good(self, reason: str) -> None:
         """Remove all jobs because the map itself goes; whoever waits for it elsewhere is told that."""
-        self._deeds.note(REMOVAL, {entry.cluster for entry in self.state.entries})
-        self.act("remove", reason)
+        self.act("remove", reason, for_good=True)
 
     def wait_for_the_end(self) -> None:
         """After the jobs were removed, wait until HTCondor has logged that: it would make the map's folder

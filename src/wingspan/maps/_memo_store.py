@@ -419,8 +419,8 @@ class Store:
         import shutil
 
         try:
-            if self.folder.exists():
-                doomed = self.folder.with_name(f".{self.folder.name}-{time.time_ns()}")
+            doomed = self.folder.with_name(f".{self.folder.name}-{time.time_ns()}")
+            with contextlib.suppress(FileNotFoundError):  # there is none, or another process removes it
                 self.folder.rename(doomed)
                 shutil.rmtree(doomed)
         except OSError as error:

@@ -102,8 +102,9 @@ class OutputFiles(Sequence[Path]):
             folders.sort()
             for name in sorted(names):
                 path = Path(around, name)
-                if stat.S_ISREG(path.lstat().st_mode):
-                    found[path.relative_to(folder).as_posix()] = path
+                with contextlib.suppress(FileNotFoundError):  # another process has removed an older round's
+                    if stat.S_ISREG(path.lstat().st_mode):
+                        found[path.relative_to(folder).as_posix()] = path
         return found
 
 

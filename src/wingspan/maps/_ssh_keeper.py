@@ -179,7 +179,7 @@ class SshKeeper(Keeper):
         self.refresh()
         return bool(told["won"])
 
-    def act(self, action: Action, reason: str) -> None:
+    def act(self, action: Action, reason: str, *, for_good: bool = False) -> None:
         """Hold, release, vacate or remove all jobs."""
         self._mirror.ask("act", action=action, reason=reason)
         self.refresh()

@@ -386,7 +386,7 @@ class LocalPool(PlainPool):
             if is_alive(path):
                 try:
                     yield path, json.loads(path.read_bytes() or b"{}")
-                except ValueError:
+                except (FileNotFoundError, ValueError):
                     continue
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:

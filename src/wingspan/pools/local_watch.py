@@ -61,8 +61,8 @@ class LocalWatcher:
             if is_alive(path):
                 try:
                     facts = json.loads(path.read_bytes())
-                except ValueError:
-                    continue  # it is being started this moment
+                except (FileNotFoundError, ValueError):
+                    continue  # it is being started this moment, or the map is removed
                 alive[(facts["cluster"], facts["proc"])] = facts["pid"]
         removed = {
             str(entry.get("cluster")): str(entry.get("reason", ""))

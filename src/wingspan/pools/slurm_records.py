@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -102,7 +103,7 @@ class SlurmWatcher:
             ):
                 continue
             self._opened += 1
-            with Path(entry.path).open("rb") as file:
+            with contextlib.suppress(FileNotFoundError), Path(entry.path).open("rb") as file:
                 file.seek(self._read.get(entry.name, 0))
                 for line in file:
                     if not line.endswith(b"\n"):

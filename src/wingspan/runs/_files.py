@@ -278,9 +278,10 @@ def declared_files(folder: Path, spec: RunSpec, number: int) -> dict[str, Path]:
         for name in sorted(files):
             path = Path(place, name)
             parts = path.relative_to(folder).parts
-            named = any(_names(pattern, parts) for pattern in patterns)
-            if named and stat.S_ISREG(path.lstat().st_mode):
-                found["/".join(parts)] = path
+            if any(_names(pattern, parts) for pattern in patterns):
+                with contextlib.suppress(FileNotFoundError):  # a command that runs has given it another name
+                    if stat.S_ISREG(path.lstat().st_mode):
+                        found["/".join(parts)] = path
     return dict(sorted(found.items()))
 
 

@@ -179,8 +179,9 @@ def remove_run_folder(path: Path) -> None:
         shutil.rmtree(grave, ignore_errors=True)
     for old in path.parent.iterdir():
         # Jobs of runs that were removed earlier have ended since.
-        if is_aftermath(old) and time.time() - old.stat().st_mtime > _AFTERMATH:
-            shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process does the same
+            if is_aftermath(old) and time.time() - old.stat().st_mtime > _AFTERMATH:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 @attrs.define(eq=False)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from _meanwhile import meanwhile
 from _waiting import PATIENCE, until
 from wingspan._cores import limited_cores
 from wingspan.environments import load_environment
@@ -300,6 +301,18 @@ def test_an_altered_archive_in_the_cache_is_fetched_again(local_workspace: Path,
     flip_byte(archive.path, 100)
     again = next(a for a in fetch_packages(env) if a.package.name == "libzlib")
     assert hash_file(again.path) == again.package.sha256
+
+
+def test_an_archive_that_another_process_removes_is_fetched_again(
+    local_workspace: Path, empty_cache: Path
+) -> None:
+    """Another process finds an archive altered, and removes it just before this one hashes it."""
+    env = load_environment(local_workspace, "small", "linux-64")
+    archive = next(a for a in fetch_packages(env) if a.package.name == "libzlib")
+    with meanwhile(lambda path: path == str(archive.path), 1, archive.path.unlink) as moment:
+        fetch_packages(env)
+    assert moment.came
+    assert hash_file(archive.path) == archive.package.sha256
 
 
 @pytest.mark.parametrize("time", ["of the change", "as it was"])

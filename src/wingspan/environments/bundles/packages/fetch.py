@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,9 +90,10 @@ def fetch_packages(env: LockedEnvironment, *, progress: Progress = NO_PROGRESS) 
         path = folder / name / _file_name(package, source)
         archives.append(Archive(package=package, path=path))
         wanted.append((package, source, path))
-    present = [item for item in wanted if item[2].is_file()]
-    missing = [item for item in wanted if not item[2].is_file()]
-    task = progress.start("Checking packages", sum(path.stat().st_size for _, _, path in present))
+    sizes = {item[2]: _size(item[2]) for item in wanted}
+    present = [item for item in wanted if sizes[item[2]] is not None]
+    missing = [item for item in wanted if sizes[item[2]] is None]
+    task = progress.start("Checking packages", sum(filter(None, sizes.values())))
     with ThreadPoolExecutor(max_workers=_threads()) as threads:
         for ok, item in zip(
             threads.map(lambda item: _good(item, progress, task), present), present, strict=True
@@ -120,10 +122,22 @@ def _threads() -> int:
     return min(4, usable_cores())
 
 
+def _size(path: Path) -> int | None:
+    """Bytes of a file, or None if there is no such file."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
 def _good(item: tuple[LockedPackage, str, Path], progress: Progress, task: int) -> bool:
     package, _, path = item
     algorithm, digest = _digest(package)
-    return hash_file(path, algorithm, progress=lambda count: progress.advance(task, count)) == digest
+    try:
+        return hash_file(path, algorithm, progress=lambda count: progress.advance(task, count)) == digest
+    except FileNotFoundError:  # another process has found it altered, and fetches it again
+        return False
 
 
 def _local_path(source: str) -> Path | None:
