@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import wingspan
+from _waiting import PATIENCE
+from wingspan.maps import InvalidInputs
 from wingspan.maps._rehearse import rehearse
 from wingspan.settings import load_settings
 
@@ -102,3 +106,26 @@ def test_a_decorated_function_is_rehearsed() -> None:
     assert kept.map([-3], rehearse=True, pool="local").values == {0: 3}
     with pytest.raises(wingspan.EmptyMap):
         kept.map([], rehearse=True)
+
+
+def test_a_chain_is_rehearsed_with_what_is_there(gate: SimpleNamespace) -> None:
+    """The first component that has all its inputs is executed. Nothing is waited for: where there is none
+    yet, the error says what to do.
+    """
+    wait = gate.wait
+
+    def works(x: int) -> int:
+        if x != 2:
+            wait()
+        return 10 * x
+
+    one = wingspan.map(works, [1, 2], tag="one", pool="local", options=wingspan.Options(workers=2))
+    two = wingspan.map(works, [1, 1], tag="two", pool="local", options=wingspan.Options(workers=1))
+    assert one.get(1, timeout=PATIENCE) == 20
+    assert dict(wingspan.map(str, one, rehearse=True, pool="local").values) == {0: "20"}
+    with pytest.raises(InvalidInputs, match="no output of map 'one' and 'two' is there yet"):
+        wingspan.map(operator.add, one, two, rehearse=True, pool="local")
+    gate.open()
+    two.wait(PATIENCE)
+    one.wait(PATIENCE)
+    assert dict(wingspan.map(operator.add, one, two, rehearse=True, pool="local").values) == {0: 20}

@@ -20,6 +20,7 @@ import pytest
 import wingspan
 from _waiting import PATIENCE, until
 from wingspan.errors import WingspanError
+from wingspan.maps._keeper import Keeper
 from wingspan.maps._view import MapSource
 from wingspan.notebooks._dashboard import _widget_class
 from wingspan.runs._view import RunSource
@@ -64,9 +65,10 @@ def test_the_view_of_a_map_that_is_done(failing):
     json.dumps(view.to_json())
 
 
-def test_a_chain_shows_the_maps_before_it(tmp_path):
+def test_a_chain_shows_the_maps_before_it(tmp_path, monkeypatch):
     """How far each of them is, the first one first, in the view and in the status; and none once it is
-    done."""
+    done. A view looks at each of them once, also where several ways lead to it.
+    """
     gate = tmp_path / "gate"
 
     def component(number):
@@ -87,6 +89,12 @@ def test_a_chain_shows_the_maps_before_it(tmp_path):
     until(lambda: source.view().before == wanted, lambda: source.view().before)
     assert json.loads(json.dumps(source.view().to_json()))["before"][0]["name"] == "first"
     assert "before it, map first: 1 of 3 completed, 1 failed" in str(third.status())
+    looks, refresh = [], Keeper.refresh
+    monkeypatch.setattr(Keeper, "refresh", lambda it: looks.append(it.folder.info.tag) or refresh(it))
+    both = wingspan.map(max, third, first, pool="local", tag="both", options=ONE)
+    looks.clear()
+    assert [stage.name for stage in MapSource(both).view().before] == ["first", "second", third.tag]
+    assert sorted(looks) == sorted(["first", "second", third.tag, "both"])
     gate.touch()
     third.wait(errors_ok=True, timeout=PATIENCE)
     assert source.view().before == ()

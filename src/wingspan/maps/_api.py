@@ -116,11 +116,22 @@ def map(
     """
     _refuse_unknown("map", unknown)
     check_callable(plain(func))
-    if rehearse:
+    if rehearse and (chain := _chain_of((inputs, *more))) is not None:
+        first = chain.ready()
+        given: Iterable[Any] = [first[0]] if len(first) == 1 else [(first, {})]
+        return _rehearsed(func, given, "map" if len(first) == 1 else "starmap", pool, options)
+    if rehearse and not hasattr(inputs, "expected_outputs"):
         given = together([iterable(one) for one in (inputs, *more)]) if more else iterable(inputs)
         return _rehearsed(func, given, "starmap" if more else "map", pool, options)
     if hasattr(inputs, "expected_outputs"):  # a run
         inputs, waits = inputs_of_run(inputs)
+        if rehearse:
+            if waits is not None:
+                raise InvalidInputs(
+                    f"the run {waits.name!r} is not done, and what follows is rehearsed with its outputs",
+                    hint="rehearse it when the run is done",
+                )
+            return _rehearsed(func, inputs, "map", pool, options)
         if waits is not None:
             after = [waits, *(after if isinstance(after, list | tuple) else [after] if after else [])]
     if (chain := _chain_of((inputs, *more))) is not None:

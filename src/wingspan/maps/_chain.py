@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from wingspan.errors import SettingsError
+from wingspan.maps._components import OUTPUT
 from wingspan.maps._errors import InvalidInputs, PythonsDiffer, TagExists
 from wingspan.maps._map import Map
 from wingspan.maps._returning import seconds_to_stay
@@ -51,6 +52,23 @@ class Chain:
     def inputs(self) -> range:
         """One number for each component: which of the outputs it takes. (Inputs are written down.)"""
         return range(1) if self.whole else range(min(len(one) for one in self.maps))
+
+    def ready(self) -> tuple[Any, ...]:
+        """What the first component would be given for which all outputs are there. Nothing is waited for.
+
+        Raises:
+            InvalidInputs: There is none yet.
+        """
+        for one in self.maps:
+            one._keeper.refresh()
+        for number in self.inputs:
+            if all(one._keeper.results.state[number] == OUTPUT for one in self.maps):
+                return tuple(one.get(number, timeout=0) for one in self.maps)
+        names = " and ".join(repr(one.tag) for one in self.maps)
+        raise InvalidInputs(
+            f"no output of map {names} is there yet that what follows could be rehearsed with",
+            hint="rehearse it once there is one, or with a value of your own: wingspan.map(f, [value], rehearse=True)",
+        )
 
     def facts(self, pool: Pool, *, external: bool) -> dict[str, Any]:
         """For ``map.json``: see `wingspan.worker.upstream.Chained`. Nobody brings `external` workers back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingspan.jobs import Submission
@@ -56,28 +57,47 @@ class Follows(Grows):
     @functools.cached_property
     def before(self) -> Sequence[Any]:
         """Keepers of the maps that this one takes its inputs from, but for those that are gone, or
-        damaged."""
+        damaged. Where several maps take inputs from the same one, they share its keeper."""
         chain = self.folder.info.chain or {"maps": ()}
         found = []
         for name in dict.fromkeys(chain["maps"]):
-            with contextlib.suppress(MapError):
-                found.append(type(self)(MapFolder(self.folder.path.parent / name)))
+            if name not in self._shared:
+                with contextlib.suppress(MapError):
+                    keeper = self._shared[name] = type(self)(MapFolder(self.folder.path.parent / name))
+                    keeper._shared = self._shared
+            if name in self._shared:
+                found.append(self._shared[name])
         return found
 
-    def stages(self) -> dict[str, tuple[int, int, int]]:
+    @functools.cached_property
+    def _shared(self) -> dict[str, Any]:
+        """Keepers of all earlier maps of the chain, by the names of their folders."""
+        return {}
+
+    def stages(self, *, look: bool = True) -> dict[str, tuple[int, int, int]]:
         """How far the maps before this one are, the first of the chain first: by tag the numbers of their
         components, of those with an output, and of those that have failed.
+
+        Args:
+            look: Look at them; False: answer what is known since the last look.
         """
         found: dict[str, tuple[int, int, int]] = {}
+        self._walk(found, set(), look=look)
+        return found
+
+    def _walk(self, found: dict[str, tuple[int, int, int]], seen: set[Path], *, look: bool) -> None:
         for one in self.before:
+            if one.folder.path in seen:
+                continue
+            seen.add(one.folder.path)
             with contextlib.suppress(MapError):
-                one.refresh()
-                found.update(one.stages())
+                if look:
+                    one.refresh()
+                one._walk(found, seen, look=look)
                 results = one.results
                 failed = len(results.failed)
                 completed = results.finished - failed - len(results.cancelled)
                 found[one.folder.info.tag] = results.n, completed, failed
-        return found
 
     def _jobs_before(self, kind: str) -> tuple[Submission, ...]:
         found: dict[str, Submission] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan.maps._errors import ComponentHeld, ComponentRemoved, MapDamaged, MapRemoved
@@ -58,17 +59,26 @@ def check_it_can_go_on(keeper: Keeper) -> None:
         )
 
 
-def attend_earlier(keeper: Keeper, holds_ok: bool) -> None:
+def attend_earlier(keeper: Keeper, holds_ok: bool, seen: set[Path] | None = None) -> None:
     """Look after the maps whose outputs a map waits for, as if somebody waited for them, too.
+
+    Args:
+        keeper: The map's.
+        holds_ok: That all jobs of one of them are held is no error.
+        seen: Folders of maps that were looked after already.
 
     Raises:
         ComponentHeld, ComponentRemoved, WorkersCannotStart: One of them does not go on, as things are.
     """
+    seen = set() if seen is None else seen
     for one in keeper.before:
+        if one.folder.path in seen:
+            continue
+        seen.add(one.folder.path)
         with contextlib.suppress(MapRemoved, MapDamaged):  # the workers make errors of their components of it
             one.refresh()
             if not one.finished:
                 one.reconcile()
                 if not holds_ok:
                     check_it_can_go_on(one)
-                attend_earlier(one, holds_ok)
+                attend_earlier(one, holds_ok, seen)

@@ -95,7 +95,9 @@ class MapSource:
     def _before(self) -> tuple[Stage, ...]:
         return tuple(
             Stage(name=tag, components=n, completed=completed, errored=failed)
-            for tag, (n, completed, failed) in self._map._keeper.stages().items()
+            for tag, (n, completed, failed) in self._map._keeper.stages(
+                look=False
+            ).items()  # `status` has looked
         )
 
     def _errors(self) -> tuple[ErrorGroup, ...]:
