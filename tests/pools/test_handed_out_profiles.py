@@ -115,6 +115,9 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
                 ("every.attributes", "ContainerImage"),
                 ("gpu.submit", "My.OutputDestination"),
                 ("cpu.submit", "oauth_services_needed"),
+                ("cpu.submit", "of_a_later_htcondor"),
+                ("cpu.submit", "want_io_proxy"),
+                ("sbatch", "of-a-later-slurm"),
                 ("cpu.submit", "box_oauth_permissions"),
                 ("gpu.submit", "docker_override_entrypoint"),
                 ("gpu.submit", "use_x509userproxy"),
@@ -132,7 +135,10 @@ def test_another_file_than_the_digest_is_of(https_server: HttpsServer) -> None:
                 (b"[profile.a]\nx = " + b"[" * 5_000 + b"]" * 5_000, "is no TOML: .*too deep"),
                 (b"[profile.a." + b".".join([b"b"] * 90) + b"]\n", "tables lie too deep"),
                 (b'[profile.a.every]\ntime_limit = "' + b"9" * 400 + b' h"\n', "a number with one of"),
-                (b'[profile.a.every.submit]\nbatch_name = "$ENV(TOKEN)"\n', "a variable of your environment"),
+                (
+                    b'[profile.a.every.submit]\ndescription = "$ENV(TOKEN)"\n',
+                    "a variable of your environment",
+                ),
                 (b'[profile.a.gpu.submit]\nrank = "$INT($env(TOKEN))"\n', "a variable of your environment"),
             )
         ),

@@ -21,7 +21,9 @@ __all__ = ["Options", "default_options", "option_names"]
 
 _ATTRIBUTE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: Submit commands and attributes that Wingspan sets itself.
+#: Submit commands and attributes that Wingspan sets itself. Everything else is its user's to say, also what
+#: later versions of HTCondor have: so this is a list of what is refused. What a site may say of its users'
+#: jobs is a list of what is allowed (`wingspan.pools.profiles`).
 RESERVED = frozenset(
     """
     arguments error environment executable getenv initialdir input jobbatchname leave_in_queue log

@@ -31,19 +31,48 @@ FOLDER = "profiles"
 #: The largest profile (bytes), and how long its server may take (seconds).
 _LARGEST, _PATIENCE = 1 << 20, 20.0
 _DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
-#: What decides which program a job is, where it runs, and which files it takes or leaves: that is the user's.
+#: HTCondor's submit commands that a profile may have (condor_submit's manual page). All others are refused,
+#: those of later versions too: they may decide which program a job is, where it runs, and which files it
+#: takes or leaves. That is the user's.
+_SUBMIT = frozenset(
+    """accounting_group accounting_group_user allowed_execute_duration allowed_job_duration concurrency_limits
+    concurrency_limits_expr cuda_version description gpus_maximum_capability gpus_maximum_memory
+    gpus_minimum_capability gpus_minimum_memory gpus_minimum_runtime job_ad_information_attrs job_lease_duration
+    job_machine_attrs job_machine_attrs_history_length job_max_vacate_time keep_claim_idle kill_sig_timeout
+    max_idle max_job_retirement_time max_materialize max_retries next_job_start_delay nice_user periodic_hold
+    periodic_hold_reason periodic_hold_subcode periodic_release periodic_remove priority rank request_cpus
+    request_disk request_gpus request_memory require_gpus requirements retry_request_disk retry_request_memory
+    retry_until success_exit_code""".split()
+)
+#: Commands of a site's own begin so; condor_submit knows what they are from the site's configuration
+#: (EXTENDED_SUBMIT_COMMANDS).
+_OF_SITES = re.compile(r"want_[a-z0-9_]+")
+#: Options of sbatch that a profile may have, as its manual page writes them; all others are refused, and so
+#: is the beginning of a name, which sbatch would take for the name.
+_SBATCH = frozenset(
+    """account acctg-freq begin cluster-constraint comment constraint contiguous core-spec cores-per-socket cpu-freq
+    cpus-per-gpu deadline delay-boot distribution exclude exclusive extra-node-info gpu-bind gpu-freq gpus
+    gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint kill-on-invalid-dep licenses mem mem-bind
+    mem-per-cpu mem-per-gpu mincpus network nice no-kill no-requeue nodelist nodes ntasks-per-core ntasks-per-gpu
+    ntasks-per-node ntasks-per-socket oversubscribe partition power prefer priority qos reboot requeue
+    reservation segment signal sockets-per-node spread-job switches thread-spec threads-per-core time time-min
+    tmp tres-bind tres-per-task use-min-nodes wckey""".split()
+)
+#: Attributes that a profile may not have. Those that it may have cannot be listed: attributes of a site's own
+#: are what profiles are for, and their names are any. So this lists what HTCondor itself reads of a job to
+#: decide which program it is, where it runs, and which files it takes or leaves; names of submit commands are
+#: among them, as condor_submit takes many of them with a + too.
 _RESERVED = frozenset(
     """arguments args checkpoint_destination container_image docker_image dont_encrypt_input_files environment
     env error executable getenv grid_resource hook_keyword include initialdir initial_dir input iwd jobprefix
     log notify_user output output_destination post_cmd postcmd pre_cmd precmd precmdargs postcmdargs
     preserve_relative_paths queue remote_initialdir shell skip_filechecks stream_input should_transfer_files
-    tool_daemon_cmd transfer_executable common_input_files oauth_services_needed transfer_input_files transfer_output_files transfer_output_remaps
-    transfer_plugins universe use_oauth_services userlog when_to_transfer_output x509userproxy
-    public_input_files common_input_catalogs cmd in out err jobuniverse transferinput transferoutput
-    transferoutputremaps starterlog executable_args want_io_proxy limit_directory_access want_docker
-    want_container want_sif transfer_container use_x509userproxy scitokens_file use_scitokens manifest
-    manifest_dir if elif else endif use iterate wrap array export export-file export_file chdir uid gid
-    get-user-env get_user_env container bbf bcast prolog epilog task-prolog task_prolog""".split()
+    tool_daemon_cmd transfer_executable common_input_files oauth_services_needed transfer_input_files
+    transfer_output_files transfer_output_remaps transfer_plugins universe use_oauth_services userlog
+    when_to_transfer_output x509userproxy public_input_files common_input_catalogs cmd in out err jobuniverse
+    transferinput transferoutput transferoutputremaps starterlog executable_args want_io_proxy
+    limit_directory_access want_docker want_container want_sif transfer_container use_x509userproxy
+    scitokens_file use_scitokens manifest manifest_dir container""".split()
 )
 #: What begins or ends so is of the same kinds: ``docker_override_entrypoint``, ``+SingularityImage``,
 #: ``jar_files``, ``--container-mounts`` of Slurm's plugins, ``box_oauth_permissions``.
@@ -339,23 +368,13 @@ def _check_commands(table: Mapping[str, Any], shown: str) -> None:
     Raises:
         SettingsError: It does.
     """
-    reserved = {_plain(name) for name in _RESERVED}
     for where, command, value in _commands(table):
         if not re.fullmatch(r"\+?[A-Za-z_][A-Za-z0-9_.-]*", command):
             raise SettingsError(
                 f"{shown}: {command!r} ({where}) is no name of a command or an attribute",
                 hint="tell the site",
             )
-        # The same names as attributes of the job (MY.TransferPlugins) would be the same thing. sbatch takes
-        # the beginning of an option's name for all of it.
-        plain = _plain(re.sub(r"^((my|target)\.|\+)+", "", command.lower()))
-        is_reserved = (
-            plain in reserved
-            or plain.startswith(_RESERVED_BEGINNINGS)
-            or plain.endswith(_RESERVED_ENDS)
-            or (where.endswith("sbatch") and any(name.startswith(plain) for name in reserved))
-        )
-        if is_reserved:
+        if not _is_for_sites(where.rpartition(".")[2], command.lower()):
             raise SettingsError(
                 f"{shown} sets {command} ({where}): which program a job is and which files it takes is not a site's to say",
                 hint="tell the site; what you want of it you can write into config.toml yourself",
@@ -365,6 +384,36 @@ def _check_commands(table: Mapping[str, Any], shown: str) -> None:
                 f"{shown} sets {command} ({where}) to a variable of your environment: what is in it would be in your jobs",
                 hint="tell the site; what you want of it you can write into config.toml yourself",
             )
+
+
+def _is_for_sites(kind: str, name: str) -> bool:
+    """Whether a profile that was handed out may set it.
+
+    Args:
+        kind: What it is: ``"submit"``, ``"sbatch"`` or ``"attributes"``.
+        name: Its name, in lower case.
+
+    >>> _is_for_sites("submit", "want_ospool"), _is_for_sites("submit", "want_io_proxy")
+    (True, False)
+    >>> _is_for_sites("sbatch", "mem_per_cpu"), _is_for_sites("sbatch", "expor")
+    (True, False)
+    >>> _is_for_sites("submit", "+ProjectName"), _is_for_sites("attributes", "MY.Cmd".lower())
+    (True, False)
+    """
+    if kind == "sbatch":
+        return name.replace("_", "-") in _SBATCH
+    if kind == "submit" and name in _SUBMIT:
+        return True
+    attribute = re.sub(r"^((my|target)\.|\+)+", "", name)
+    if kind == "submit" and attribute == name and not _OF_SITES.fullmatch(name):
+        return False
+    plain = _plain(attribute)  # MY.TransferPlugins and transfer_plugins are the same thing
+    is_reserved = (
+        plain in {_plain(one) for one in _RESERVED}
+        or plain.startswith(_RESERVED_BEGINNINGS)
+        or plain.endswith(_RESERVED_ENDS)
+    )
+    return not is_reserved
 
 
 def _plain(name: str) -> str:
@@ -381,8 +430,9 @@ def _commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
             if key in ("attributes", "submit", "sbatch"):
                 yield from ((key, str(name), said) for name, said in value.items())
             elif key in ("walltime", "accounting"):
+                kinds = (("attribute", "attributes"), ("command", "submit"))
                 yield from (
-                    (key, str(value[name]), None) for name in ("attribute", "command") if name in value
+                    (f"{key}.{kind}", str(value[name]), None) for name, kind in kinds if name in value
                 )
             else:
                 yield from ((f"{key}.{where}", name, said) for where, name, said in _commands(value))
