@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import attrs
 import pytest
 
 import wingspan
+from _command_line import wingspan_here
 from wingspan import _foreign
 from wingspan.cli._main import COMMANDS
 from wingspan.errors import UnknownOption
@@ -19,7 +17,7 @@ OPTIONS = [field.name for field in attrs.fields(wingspan.Options)]
 
 def command(*words: str) -> str:
     """What the command line writes to standard error, of a usage error."""
-    done = subprocess.run([sys.executable, "-m", "wingspan", *words], capture_output=True, text=True)
+    done = wingspan_here(*words)
     assert done.returncode == 2, done.stderr
     return done.stderr
 
@@ -60,7 +58,7 @@ def test_an_option_after_a_command_is_not_taken_for_ours() -> None:
 def test_help_is_a_command_too() -> None:
     """``wingspan help`` and ``wingspan help CMD`` show what --help does."""
     for words, begins in (["help"], "Usage: wingspan [OPTIONS]"), (["help", "rm"], "Usage: wingspan rm"):
-        done = subprocess.run([sys.executable, "-m", "wingspan", *words], capture_output=True, text=True)
+        done = wingspan_here(*words)
         assert done.returncode == 0
         assert done.stdout.startswith(begins)
 

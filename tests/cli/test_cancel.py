@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import wingspan
+from _command_line import wingspan_here
 from _own_folders import data_dir
 from _waiting import PATIENCE, until
 
@@ -14,13 +13,7 @@ __all__ = ["data_dir"]
 
 
 def command(*words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "wingspan", *words],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = wingspan_here(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -30,7 +23,6 @@ def test_a_map_that_is_cancelled(tmp_path):
     gate = tmp_path / "gate"
 
     def component(number, gate=str(gate)):
-        import os
         import time
 
         while number and not os.path.exists(gate):  # noqa: PTH110 - in a worker

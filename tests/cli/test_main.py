@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _command_line import wingspan_here
 from _waiting import PATIENCE
 from wingspan.cli._main import COMMANDS, FOR_PROGRAMS
 
@@ -96,16 +97,17 @@ def test_errors_of_ours_are_no_tracebacks(no_color: str) -> None:
     assert done.stderr.startswith("Error: no map and no run has the name 'nothing'\nHint: ")
 
 
-def _complete(words: str, position: int) -> list[str]:
+def _complete(words: str, position: int, *, by_a_process: bool = False) -> list[str]:
     """What bash would be offered, through click's own protocol."""
-    environment = {
-        **os.environ,
-        "_WINGSPAN_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(position),
-    }
-    command = [sys.executable, "-c", "from wingspan.cli import main; main()"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    asked = {"_WINGSPAN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+    if by_a_process:
+        command = [sys.executable, "-c", "from wingspan.cli import main; main()"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **asked}, check=False
+        )
+    else:
+        done = wingspan_here(env=asked)
+    assert (done.returncode, done.stderr) == (0, "")
     return [line.split(",")[1] for line in done.stdout.splitlines() if line]
 
 
@@ -113,10 +115,10 @@ def test_the_tab_key_completes_commands_and_tags() -> None:
     """Commands by their first letters; tags of maps, those already given left out."""
     for tag in ("digits", "digits-2", "other"):
         wingspan.map(abs, [1], tag=tag, pool="local").wait(PATIENCE)
-    assert _complete("wingspan reta", 1) == ["retag"]
+    assert _complete("wingspan reta", 1, by_a_process=True) == ["retag"]
     assert {"rerun", "release"} <= set(_complete("wingspan re", 1))
     assert _complete("wingspan status di", 2) == ["digits", "digits-2"]
-    assert _complete("wingspan rm digits ", 3) == ["digits-2", "other"]
+    assert _complete("wingspan rm digits ", 3, by_a_process=True) == ["digits-2", "other"]
     wingspan.run(["true"], name="arun", pool="local").wait()
     assert _complete("wingspan rm digits arun o", 4) == ["other"]  # refused when it is called, and not before
 

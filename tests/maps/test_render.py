@@ -10,7 +10,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 import wingspan
+from _command_line import wingspan_here
 from _on_disk import rounds, starts, submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
@@ -431,14 +431,7 @@ def test_numbers_and_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: py
 
 
 def _cli(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wingspan", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-        check=False,
-        timeout=PATIENCE,
-    )
+    return wingspan_here(*words, env={"NO_COLOR": "1"})
 
 
 def test_the_command_line_takes_maps_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

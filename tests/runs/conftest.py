@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from _command_line import wingspan_here
 from _waiting import PATIENCE
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.pools.personal import PersonalPool
@@ -65,7 +66,17 @@ def done() -> Callable[[Run], Run]:
 
 @pytest.fixture
 def wingspan_cli(folders: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command line in the working folder."""
+    """Runs the command line in the working folder, in this process."""
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return wingspan_here(*words, cwd=folders, env={"NO_COLOR": "1"})
+
+    return call
+
+
+@pytest.fixture
+def wingspan_process(folders: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in the working folder, as a process of its own."""
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,6 @@
-"""The command line of runs, in processes of its own."""
+"""The command line of runs: a run's whole life and what follows it in processes of their own, the rest in
+this one.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +15,38 @@ from _waiting import until
 from wingspan.runs import run_names
 
 
-def test_a_run_from_beginning_to_end(folders: Path, wingspan_cli) -> None:
+def test_a_run_from_beginning_to_end(folders: Path, wingspan_process) -> None:
     """run, wait, status, logs, fetch, rerun, hold, release and rm do what they say, by the run's name."""
     (folders / "in.txt").write_text("payload\n")
-    started = wingspan_cli(
+    started = wingspan_process(
         *("run", "-p", "local", "-n", "mine", "-i", "in.txt", "-o", "out/o.txt", "--set", "MINE=a b"),
         *("--", "sh", "-c", 'mkdir out; cp in.txt out/o.txt; echo "said $MINE"; echo grumble >&2'),
     )
     assert started.returncode == 0, started.stderr
     assert "mine: 1 job in the local pool" in started.stdout
-    assert wingspan_cli("wait", "mine").returncode == 0
-    status = json.loads(wingspan_cli("status", "mine", "--json").stdout)
+    assert wingspan_process("wait", "mine").returncode == 0
+    status = json.loads(wingspan_process("status", "mine", "--json").stdout)
     assert (status["state"], status["jobs"][0]["code"]) == ("completed", 0)
-    assert "mine: completed" in wingspan_cli("status", "mine").stdout
-    logs = wingspan_cli("logs", "mine")
+    assert "mine: completed" in wingspan_process("status", "mine").stdout
+    logs = wingspan_process("logs", "mine")
     assert (logs.stdout, logs.stderr) == ("said a b\n", "grumble\n")
-    assert wingspan_cli("logs", "mine", "--stderr").stdout == "grumble\n"
-    assert wingspan_cli("fetch", "mine").stdout == "out/o.txt\n"
+    assert wingspan_process("logs", "mine", "--stderr").stdout == "grumble\n"
+    assert wingspan_process("fetch", "mine").stdout == "out/o.txt\n"
     assert (folders / "out/o.txt").read_text() == "payload\n"
-    assert "nothing to do again" in wingspan_cli("rerun", "mine").stdout
-    assert "1 job again" in wingspan_cli("rerun", "mine", "--all").stdout
-    assert wingspan_cli("wait", "mine").returncode == 0
+    assert "nothing to do again" in wingspan_process("rerun", "mine").stdout
+    assert "1 job again" in wingspan_process("rerun", "mine", "--all").stdout
+    assert wingspan_process("wait", "mine").returncode == 0
     for action in ("hold", "release"):
-        assert wingspan_cli(action, "mine").returncode == 0
-    assert wingspan_cli("rm", "mine").stdout == "mine: removed\n"
-    assert json.loads(wingspan_cli("runs", "--json").stdout) == []
+        assert wingspan_process(action, "mine").returncode == 0
+    assert wingspan_process("rm", "mine").stdout == "mine: removed\n"
+    assert json.loads(wingspan_process("runs", "--json").stdout) == []
 
 
-def test_follow_ends_as_the_job_does(wingspan_cli) -> None:
+def test_follow_ends_as_the_job_does(wingspan_process) -> None:
     """--follow prints both streams and exits with the job's exit code."""
-    done = wingspan_cli("run", "-p", "local", "-f", "-q", "--", "sh", "-c", "echo out; echo err >&2; exit 9")
+    done = wingspan_process(
+        "run", "-p", "local", "-f", "-q", "--", "sh", "-c", "echo out; echo err >&2; exit 9"
+    )
     assert done.returncode == 9
     assert "out\n" in done.stdout
     assert "err\n" in done.stderr

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import wingspan
+from _command_line import wingspan_here
 from wingspan.runs import InvalidRun, RunExists
 
 
@@ -86,9 +85,6 @@ def test_it_needs_a_name_and_the_error_without_it_names_it(done) -> None:
 def test_on_the_command_line() -> None:
     """--exist-ok says that the run is there, and of when."""
     words = ["run", "--exist-ok", "-n", "cli", "-p", "local", "-o", "o", "--follow", "--", "touch", "o"]
-    told = [
-        subprocess.run([sys.executable, "-m", "wingspan", *words], capture_output=True, text=True)
-        for _ in range(2)
-    ]
+    told = [wingspan_here(*words) for _ in range(2)]
     assert [one.returncode for one in told] == [0, 0], told[1].stderr
     assert "cli: it is there already, of " in told[1].stderr

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import wingspan
-from _waiting import PATIENCE, until
+from _command_line import wingspan_here
+from _waiting import until
 from wingspan.runs import InputMissing, Run
 
 
@@ -109,9 +109,7 @@ def test_on_the_command_line(folders: Path, done) -> None:
     """
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "wingspan", *words], capture_output=True, text=True, timeout=PATIENCE
-        )
+        return wingspan_here(*words)
 
     (folders / "job.txt").write_text("exit 3\n")
     run = done(wingspan.run(["sh", "job.txt"], inputs=["job.txt"], name="mended", pool="local"))

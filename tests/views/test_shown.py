@@ -7,7 +7,6 @@ import html.parser
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ import comm
 import pytest
 
 import wingspan
+from _command_line import wingspan_here
 from _waiting import PATIENCE, until
 from wingspan.errors import WingspanError
 from wingspan.maps._keeper import Keeper
@@ -122,7 +122,6 @@ def test_failed_components_are_done_again(tmp_path):
     gate = tmp_path / "gate"
 
     def component(number, gate=str(gate)):
-        import os
 
         if not os.path.exists(gate):  # noqa: PTH110 - in a worker
             raise OSError(number)
@@ -149,7 +148,6 @@ def test_hold_release_and_cancel(pool, personal_pool, data_dir, tmp_path):
     gate = tmp_path / "gate"
 
     def component(number, gate=str(gate)):
-        import os
         import time
 
         while number and not os.path.exists(gate):  # noqa: PTH110 - in a worker
@@ -362,7 +360,6 @@ def test_a_report_while_it_goes_on(tmp_path):
     """Nothing need be finished: a report tells what there is."""
 
     def component(number, gate=str(tmp_path / "gate")):
-        import os
         import time
 
         while not os.path.exists(gate):  # noqa: PTH110 - in a worker
@@ -387,13 +384,7 @@ def test_advice_follows_what_was_used(tmp_path):
 
 
 def command(*words: str, code: int = 0, **environ: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "wingspan", *words],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = wingspan_here(*words, env=environ)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
