@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
+from wingspan._data_folder import find_named, maps_root, runs_root, tags_root
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.maps._builder import Builder
 from wingspan.maps._callable import check_callable, check_one_argument
@@ -21,7 +22,7 @@ from wingspan.maps._options import Options, default_options, option_names
 from wingspan.maps._tags import check_tag, read_tag
 from wingspan.maps._where import ready_pool, several, warm_up
 from wingspan.pools import get_pool
-from wingspan.settings import Settings, held, load_settings
+from wingspan.settings import held, load_settings
 
 if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
@@ -365,7 +366,7 @@ def _make(
         raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={where!r}")
     if tag is not None:
         check_tag(tag)
-        if _is_used(settings, tag, exist_ok):
+        if _is_used(tag, exist_ok):
             from wingspan.maps._attach import attach
 
             found = attach(tag, func, inputs, call, options if layers else None)
@@ -411,7 +412,7 @@ def _earlier_ones(after: object) -> tuple[Earlier, ...]:
         return ()  # the usual case needs no further modules
     from wingspan.pools.following import earlier_ones
 
-    return earlier_ones(after)
+    return earlier_ones(after, find_named)
 
 
 def _layers(
@@ -429,23 +430,23 @@ def _layers(
     return func.function, [*own, *layers], func.pool if pool is None else pool
 
 
-def _is_used(settings: Settings, tag: str, exist_ok: bool) -> bool:
+def _is_used(tag: str, exist_ok: bool) -> bool:
     """There is a map with this tag, and it may be taken up again.
 
     Raises:
         TagExists: There is one, and it may not; or a run has the name.
     """
-    if (settings.data_dir / "runs" / tag).exists():
+    if (runs_root() / tag).exists():
         raise TagExists(
             f"there is a run with the name {tag!r} already",
             hint=f"maps and runs share one set of names: choose another, or wingspan rm {tag}",
         )
-    path = settings.data_dir / "tags" / tag
+    path = tags_root() / tag
     try:
         map_id = read_tag(path)
     except FileNotFoundError:
         return False
-    if map_id is not None and (settings.data_dir / "maps" / map_id).exists():
+    if map_id is not None and (maps_root() / map_id).exists():
         if exist_ok:
             return True
         raise TagExists(

@@ -108,9 +108,10 @@ def _remove_damaged(tag: str, force: bool) -> None:
 
 def _needed_by_chains() -> set[str]:
     """Ids of maps whose outputs later maps have still to take, and of those that something follows."""
+    from wingspan._data_folder import folders
     from wingspan.pools.following import followed_by_others
 
-    needed = {path.name for path in followed_by_others()}
+    needed = {path.name for path in followed_by_others(folders())}
     for tag in tags():
         with contextlib.suppress(WingspanError):
             found = load(tag)

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote
 
 import attrs
 
+from wingspan._data_folder import maps_root, tags_root
 from wingspan._files import JsonLog, disk_error
 from wingspan.errors import WingspanError
 from wingspan.maps._commands import forget_command
@@ -28,7 +29,6 @@ from wingspan.maps._info import FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled
 from wingspan.maps._tags import remove_tag
 from wingspan.pools.submissions import SubmissionLog
-from wingspan.settings import load_settings
 from wingspan.worker import coming, formats, rebuild, rounds, trust
 from wingspan.worker.arriving import FIXED
 from wingspan.worker.pipes import LARGE_INPUT
@@ -42,16 +42,6 @@ __all__ = ["MapFolder", "maps_root", "remove_map_folder", "tags_root", "told"]
 
 #: A disk with less room than this (bytes) is full.
 _SMALL_FILE = 1 << 16
-
-
-def maps_root() -> Path:
-    """Where the maps lie."""
-    return load_settings().data_dir / "maps"
-
-
-def tags_root() -> Path:
-    """Where their tags lie."""
-    return load_settings().data_dir / "tags"
 
 
 _Given = ParamSpec("_Given")

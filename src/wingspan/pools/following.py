@@ -13,9 +13,9 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -72,29 +72,33 @@ class Earlier:
         return f"the {self.kind} {self.name!r}"
 
 
-def earlier_ones(given: Any) -> tuple[Earlier, ...]:
+#: Answers for a name what has it, a map or a run, and its folder; None: nothing has it.
+Find: TypeAlias = Callable[[str], tuple[Literal["map", "run"], Path] | None]
+
+
+def earlier_ones(given: Any, find: Find) -> tuple[Earlier, ...]:
     """What is meant by ``after=``: maps, runs, or their names; one, or several.
 
+    Args:
+        given: The argument.
+        find: Finds what a name means.
+
     Raises:
-        SettingsError: One is neither a map nor a run, or no map and no run has that name.
+        SettingsError: It is none, or there is none of this name.
     """
     several = given if isinstance(given, list | tuple | set) else [given] if given is not None else []
-    return tuple(dict.fromkeys(map(_earlier, several)))
+    return tuple(dict.fromkeys(_earlier(one, find) for one in several))
 
 
-def _earlier(one: Any) -> Earlier:
-    root = load_settings().data_dir
+def _earlier(one: Any, find: Find) -> Earlier:
     if isinstance(one, str):
-        tag, run = root / "tags" / one, root / "runs" / one
-        with contextlib.suppress(OSError, ValueError):
-            if "/" not in one and (run / "run.json").is_file():
-                return Earlier(kind="run", name=one, path=run)
-            if "/" not in one and tag.is_file():
-                return Earlier(kind="map", name=one, path=root / "maps" / tag.read_text().strip())
-        raise SettingsError(
-            f"there is no map and no run {one!r} that could be followed",
-            hint="wingspan runs and wingspan status list what there is",
-        )
+        found = find(one)
+        if found is None:
+            raise SettingsError(
+                f"there is no map and no run {one!r} that could be followed",
+                hint="wingspan runs and wingspan status list what there is",
+            )
+        return Earlier(kind=found[0], name=one, path=found[1])
     kind: Literal["map", "run"] = "map" if hasattr(one, "tag") else "run"
     name, path = getattr(one, "tag", None) or getattr(one, "name", None), getattr(one, "path", None)
     if not isinstance(name, str) or not isinstance(path, Path):
@@ -104,13 +108,13 @@ def _earlier(one: Any) -> Earlier:
     return Earlier(kind=kind, name=name, path=path)
 
 
-def followed_by_others() -> set[Path]:
-    """Folders of maps and runs that are waited for by what follows them."""
+def followed_by_others(folders: Iterable[Path]) -> set[Path]:
+    """Folders of maps and runs that are waited for by those of `folders` that follow them."""
     found: set[Path] = set()
-    for plan in load_settings().data_dir.glob(f"*/*/{FOLDER}/{_PLAN}"):
-        following = Following(plan.parent.parent)
+    for folder in folders:
+        following = Following.of(folder)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if following.is_waiting:
+            if following is not None and following.is_waiting:
                 found.update(one.path for one in following.earlier)
     return found
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import attrs
 
+from wingspan._data_folder import find_named
 from wingspan._foreign import hint_for_run_argument
 from wingspan.delivery.prepare import keep_bundle
 from wingspan.errors import UnknownOption
@@ -230,10 +231,10 @@ def followed(after: object, inputs_from: object) -> dict[str, Any]:
     """
     if not after and not inputs_from:
         return {}
-    sources = earlier_ones(inputs_from or None)
+    sources = earlier_ones(inputs_from or None, find_named)
     for one in sources:
         refuse_without_outputs(one)
-    earlier = dict.fromkeys((*earlier_ones(after or None), *sources))
+    earlier = dict.fromkeys((*earlier_ones(after or None, find_named), *sources))
     return {"after": tuple(earlier), "outputs_of": tuple(one.name for one in sources)}
 
 

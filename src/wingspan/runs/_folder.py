@@ -28,12 +28,13 @@ from typing import Any
 
 import attrs
 
+from wingspan._data_folder import runs_root, tags_root
 from wingspan._files import not_written
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.runs._errors import RunDamaged, RunError, RunExists, RunNotFound
 from wingspan.runs._info import RunInfo
 from wingspan.runs._spec import RunSpec, check_name
-from wingspan.settings import load_settings, private_folder
+from wingspan.settings import private_folder
 from wingspan.worker import trust
 
 __all__ = [
@@ -48,11 +49,6 @@ __all__ = [
 
 #: Seconds after which the jobs of a run that was removed have ended, and their log is of no use.
 _AFTERMATH = 600.0
-
-
-def runs_root() -> Path:
-    """Where the runs lie."""
-    return load_settings().data_dir / "runs"
 
 
 def list_names() -> tuple[str, ...]:
@@ -84,7 +80,7 @@ def name_in_use(name: str) -> str | None:
     path = runs_root() / name
     if os.path.lexists(path) and not is_aftermath(path):
         return "run"
-    return "map" if os.path.lexists(load_settings().data_dir / "tags" / name) else None
+    return "map" if os.path.lexists(tags_root() / name) else None
 
 
 def new_name(command: str) -> str:
@@ -254,7 +250,7 @@ def open_run_folder(name: str) -> RunFolder:
 def _not_found(name: str) -> RunNotFound:
     import difflib
 
-    if (load_settings().data_dir / "tags" / name).exists():
+    if (tags_root() / name).exists():
         return RunNotFound(
             f"{name!r} is a map, not a run",
             hint=f"wingspan.load({name!r}) opens it; wingspan status {name} and errors {name} show how it fares",

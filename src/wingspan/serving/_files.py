@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wingspan._data_folder import maps_root, runs_root
 from wingspan.pools.ssh_frames import PIECE
-from wingspan.settings import load_settings
 from wingspan.worker import trust
 
 __all__ = ["folder_of", "listed", "piece_of", "place_of"]
@@ -24,7 +24,7 @@ def folder_of(what: Mapping[str, Any]) -> Path:
     kind, name = what["kind"], what["id"]
     if kind not in ("maps", "runs") or "/" in trust.check_path(name) or name.startswith("."):
         raise ValueError(f"{kind}/{name} names no map and no run")
-    return load_settings().data_dir / str(kind) / str(name)
+    return (maps_root() if kind == "maps" else runs_root()) / str(name)
 
 
 def place_of(what: Mapping[str, Any]) -> Path:
