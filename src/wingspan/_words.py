@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
+from wingspan._shown import shown
+
 __all__ = ["INTERRUPTED", "counted", "going_on", "moment", "nearest", "notice", "sized"]
 
 
@@ -96,11 +98,12 @@ INTERRUPTED = "wingspan.interrupted"
 def notice(text: str, logger: str = "wingspan") -> None:
     """Tell a person something that keeps nothing from being done; each time there is reason to.
 
-    The logger ``wingspan`` tells it: on standard error, unless the program has set it up otherwise.
+    The logger ``wingspan`` tells it: on standard error, unless the program has set it up otherwise. What an
+    access point or a scheduler has said may be in it: it commands no terminal.
     """
     import logging
 
-    logging.getLogger(logger).warning("%s", text)
+    logging.getLogger(logger).warning("%s", shown(text))
 
 
 @contextlib.contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import select
 import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,10 @@ import pytest
 import wingspan
 from _ssh import AccessPoint, access_point, ap, one_access_point
 from _waiting import PATIENCE, until
-from wingspan.errors import PoolError, PoolUnavailable, SettingsError
+from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
 from wingspan.jobs import Submission
 from wingspan.pools import ssh_connection
-from wingspan.pools.ssh_frames import Broken
+from wingspan.pools.ssh_frames import Broken, read_message
 from wingspan.pools.ssh_mirror import Mirror
 from wingspan.pools.submissions import SubmissionLog
 
@@ -369,35 +372,119 @@ def test_an_error_names_no_module_that_does_something_when_it_is_imported() -> N
 
 
 _LIES = """
-import sys
+import json, sys
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, read_message, write_message
-out, told = sys.stdout.buffer, {"files": [[sys.argv[1], 0, 4, True]], "large": [], "entries": [], "events": []}
+out, said = sys.stdout.buffer, json.loads(sys.argv[1])
 out.write(b"You have mail.\\n" + FIRST_LINE)
 write_message(out, {"wingspan": sys.argv[2], "protocol": PROTOCOL})
+usual = {
+    "pool": {"own": 1, "sends_mail": 0, "rewards_short_jobs": 0},
+    "workers": {"workers": 1},
+    "begin": {},
+    "look": {"files": [], "large": [], "entries": [], "events": []},
+}
 while True:
     out.flush()
-    asked = read_message(sys.stdin.buffer)[0]
-    if asked["do"] not in ("new", "put"):
-        write_message(out, told if asked["do"] == "look" else {"own": 1, "sends_mail": 0, "rewards_short_jobs": 0, "workers": 1}, b"evil")
+    asked = read_message(sys.stdin.buffer)[0]["do"]
+    if asked in ("new", "put"):
+        continue
+    answer = said.get(asked, usual.get(asked, {}))
+    if isinstance(answer, str):
+        out.write(len(answer).to_bytes(4, "big") + bytes(4) + answer.encode())
+    else:
+        for plain in [*said.get("before " + asked, []), answer]:
+            write_message(out, plain, b"evil")
 """
 
 
-@pytest.mark.parametrize("name", ["../../../evil", "results/../../evil", "map.json"])
-def test_an_access_point_that_lies_writes_nothing_elsewhere(
-    ap: AccessPoint, tmp_path: Path, data_dir: Path, name: str
+@pytest.fixture
+def lies(ap: AccessPoint, tmp_path: Path) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Has the access point answer to these requests what is said, and as an honest one to others."""
+
+    def lies(said: dict[str, object]) -> None:
+        program = tmp_path / "lies"
+        (tmp_path / "lies.py").write_text(_LIES)
+        (tmp_path / "said.json").write_text(json.dumps(said))
+        words = f'"$(cat {tmp_path}/said.json)" {wingspan.__version__}'
+        program.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/lies.py {words}\n")
+        program.chmod(0o700)
+        ssh_connection.close_all()
+        with (tmp_path / "config/config.toml").open("a") as file:
+            file.write(f'command = "{program}"\n')
+
+    yield lies
+    ssh_connection.close_all()
+
+
+def _look(**other: object) -> dict[str, object]:
+    return {"look": {"files": [], "large": [], "entries": [], "events": [], **other}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(_look(files=[[name, 0, 4, True]]) for name in ("../../../evil", "results/../../evil", "map.json")),
+        _look(files=[["results/evil", -1, 4, False]]),
+        _look(files=[["results/evil", 1 << 70, 4, False]]),
+        _look(files=[["results/evil", 0, 1 << 40, True]]),
+        _look(files=5),
+        _look(large=[["results/evil", 1, 1 << 200, 0]]),
+        _look(large=[["results/evil", 1, None, "x"]]),
+        _look(large=[[]]),
+        _look(entries=[[]]),
+        _look(events=[{"state": "odd"}]),
+        _look(events=[{"state": "idle", "nobody": 1}]),
+        _look(info={"options": {"nobody": 1}}),
+        _look(info={"edited": 5}),
+        _look(info={"environment": "x"}),
+        _look(stopped=5),
+        {"look": {}},
+        {"look": {"error": []}},
+        {"look": {"error": {"type": 5, "module": [], "message": {}, "hint": {}}}},
+        {"before look": [{"progress": []}]},
+        {"before look": [{"progress": ["start", 1, 2, "x"]}]},
+        {"pool": {}},
+        {"workers": {"workers": "many"}},
+    ],
+)
+def test_an_access_point_that_lies(
+    lies: Callable[[dict[str, object]], None], tmp_path: Path, said: dict[str, object]
 ) -> None:
-    """A file that it tells of lies in the map's folder, among those that are brought, or is an error."""
-    program = tmp_path / "lies"
-    (tmp_path / "lies.py").write_text(_LIES)
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/lies.py {name} {wingspan.__version__}\n")
-    program.chmod(0o700)
-    ssh_connection.close_all()
-    with (tmp_path / "config/config.toml").open("a") as file:
-        file.write(f'command = "{program}"\n')
-    with pytest.raises(PoolError, match="makes no sense"):
-        wingspan.map(abs, [-1], pool=AP)
-    ssh_connection.close_all()
+    """What it answers lies in the map's folder, among what is brought, or is an error of one sentence."""
+    lies(said)
+    with pytest.raises(WingspanError):
+        wingspan.map(abs, [-1], pool=AP).status()
     assert [one for one in tmp_path.rglob("*evil*") if one.is_file()] == []
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"[1]", b"\xff", b"{", b"NaN"])
+def test_a_message_that_is_none(text: bytes) -> None:
+    """It ends the connection, whatever it is."""
+    data = len(text).to_bytes(4, "big") + bytes(4) + text
+    with pytest.raises(Broken):
+        read_message(io.BytesIO(data))
+
+
+def test_what_a_map_is_does_not_become_what_the_access_point_says(
+    lies: Callable[[dict[str, object]], None], tmp_path: Path
+) -> None:
+    """Only what jobs ask for and get: not where the map was made, in which a command of its maker's is
+    executed, nor its pool, its tag or its files; and notices command no terminal.
+    """
+    told = {
+        "made_in": "/tmp",
+        "pool": "local",
+        "tag": "other",
+        "id": "x",
+        "edited": {"memory": [1, 2]},
+        "made_up": 1,
+    }
+    lies({**_look(info=told), "before look": [{"notice": "\x1b]0;evil\x07"}]})
+    m = wingspan.map(abs, [-1], pool=AP, tag="mine")
+    said = json.loads((m.path / "map.json").read_bytes())
+    assert (said["pool"], said["tag"], said["edited"]) == (AP, "mine", {"memory": [1, 2]})
+    assert said["made_in"] != "/tmp"
+    assert "made_up" not in said
 
 
 def test_each_engine_over_there(

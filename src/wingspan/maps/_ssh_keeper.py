@@ -20,6 +20,7 @@ from wingspan.maps._done import call_when_done
 from wingspan.maps._errors import MapRemoved, TagExists, WorkersCannotStart
 from wingspan.maps._folder import MapFolder, tags_root
 from wingspan.maps._keeper import Keeper
+from wingspan.maps._options import Options
 from wingspan.maps._worker_job import output_name
 from wingspan.pools import Action, Changed, Pool
 from wingspan.pools.ssh_connection import error_of
@@ -27,6 +28,9 @@ from wingspan.pools.ssh_mirror import PATIENCE, Mirror
 from wingspan.worker import rounds
 
 __all__ = ["SshKeeper"]
+
+#: What an access point may say of a map that is here.
+_TOLD = ("options", "edited", "format", "environment")
 
 
 class SshKeeper(Keeper):
@@ -84,11 +88,24 @@ class SshKeeper(Keeper):
             notice(f"{error.message}; map {self.folder.info.tag!r} is shown as it was known last")
 
     def _take_info(self) -> None:
-        """What has changed of the map itself. Its tag is changed by `retag`."""
-        told = dict(self._mirror.told.get("info") or {})
-        told.pop("tag", None)
+        """What has changed of the map itself: what its jobs ask for, and get. Its tag is changed by `retag`.
+        Nothing else of it is the access point's to say.
+        """
         known = self.folder.info.to_json()
-        if any(known.get(name) != value for name, value in told.items()):
+        with self._mirror.making_sense():
+            said = self._mirror.told.get("info") or {}
+            told = {name: said[name] for name in _TOLD if name in said and known.get(name) != said[name]}
+            if "format" in told:
+                told["format"] = int(told["format"])
+            if "edited" in told:
+                told["edited"] = {
+                    str(what): (int(size), int(since)) for what, (size, since) in told["edited"].items()
+                }
+            if "options" in told:
+                Options.from_dict(told["options"])
+            if not isinstance(told.get("environment", {}), dict | None):
+                raise TypeError("an environment is no table")
+        if told:
             self.folder.update_info(**told)
             self.read_options()
 
@@ -101,16 +118,20 @@ class SshKeeper(Keeper):
         self._is_wanted = not self.finished or not self.state.tidied
         trouble = self._mirror.told.pop("trouble", None)
         if trouble is not None:
-            raise error_of(trouble)
+            with self._mirror.making_sense():
+                error = error_of(trouble)
+            raise error
 
     def stopped_pools(self) -> dict[str, str]:
         """As over there."""
-        told = self._mirror.told.get("stopped") or []
-        return {self.folder.info.pool: "\n".join(map(str, told))} if told else {}
+        with self._mirror.making_sense():
+            told = "\n".join(map(str, self._mirror.told.get("stopped") or []))
+        return {self.folder.info.pool: told} if told else {}
 
     def external(self) -> list[WorkerStart]:
         """As over there."""
-        names = set(self._mirror.told.get("external") or ())
+        with self._mirror.making_sense():
+            names = set(self._mirror.told.get("external") or ())
         return [start for start in self.results.starts.values() if start.name in names]
 
     def _follow(self, event: ev.Event) -> None:
@@ -134,7 +155,8 @@ class SshKeeper(Keeper):
 
     def sent(self) -> list[int] | None:
         """Components that have sent files."""
-        return sorted(map(int, self._mirror.ask("sent")["components"]))
+        with self._mirror.making_sense():
+            return sorted(map(int, self._mirror.ask("sent")["components"]))
 
     # -- doing something about it ----------------------------------------------------------------------------
 
@@ -158,7 +180,8 @@ class SshKeeper(Keeper):
         plain = None if needs is None else [dict(one) for one in needs]
         told = self._mirror.ask("add", count=count, pool=kind, needs=plain)
         self.refresh()
-        return int(told["workers"])
+        with self._mirror.making_sense():
+            return int(told["workers"])
 
     def publish(
         self,
@@ -177,7 +200,8 @@ class SshKeeper(Keeper):
         number = max(self.results.plans) + 1
         told = self._mirror.ask("publish", plan.dumps(self.folder.key, number), number=number)
         self.refresh()
-        return bool(told["won"])
+        with self._mirror.making_sense():
+            return bool(told["won"])
 
     def act(self, action: Action, reason: str, *, for_good: bool = False) -> None:
         """Hold, release, vacate or remove all jobs."""
@@ -188,11 +212,13 @@ class SshKeeper(Keeper):
         """Have jobs that wait, and later ones, ask for so much (bytes)."""
         what, size = ("disk", disk) if memory is None else ("memory", memory)
         told = self._mirror.ask("edit", what=what, size=size)
-        return Changed(changed=int(told["changed"]), running=int(told["running"]))
+        with self._mirror.making_sense():
+            return Changed(changed=int(told["changed"]), running=int(told["running"]))
 
     def description(self) -> str:
         """What the scheduler over there is told when workers are submitted."""
-        return str(self._mirror.ask("describe")["text"])
+        with self._mirror.making_sense():
+            return str(self._mirror.ask("describe")["text"])
 
     def retag(self, tag: str) -> None:
         """Give the map over there another tag, if it is free here, too.

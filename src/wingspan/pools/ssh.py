@@ -14,7 +14,7 @@ from wingspan.errors import PoolError, PoolUnavailable, SettingsError
 from wingspan.jobs import JobDescription, Submission
 from wingspan.pools._base import Action, JobEvent, PlainPool
 from wingspan.pools.gpus import Gpu
-from wingspan.pools.ssh_connection import Address, Connection, connection_to
+from wingspan.pools.ssh_connection import Address, Connection, connection_to, making_sense
 from wingspan.pools.ssh_mirror import PATIENCE, Mirror
 from wingspan.progress import NO_PROGRESS, Progress
 
@@ -60,14 +60,16 @@ class SshPool(PlainPool):
         """
         self.connection.progress = progress
         told = self.connection.ask("pool", pool=self.address.pool)[0]
-        self.own = bool(told["own"])
-        self.sends_mail = bool(told["sends_mail"])
-        self.rewards_short_jobs = bool(told["rewards_short_jobs"])
+        with making_sense(self.address):
+            self.own = bool(told["own"])
+            self.sends_mail = bool(told["sends_mail"])
+            self.rewards_short_jobs = bool(told["rewards_short_jobs"])
 
     def default_workers(self, count: int) -> int:
         """As the access point says."""
         told = self.connection.ask("workers", pool=self.address.pool, count=count)[0]
-        return int(told["workers"])
+        with making_sense(self.address):
+            return int(told["workers"])
 
     def gpus(self) -> list[Gpu]:
         """It does not list them here."""
@@ -104,7 +106,8 @@ class SshPool(PlainPool):
     def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
         """As the access point says."""
         mirror = Mirror(folder, self.kind)
-        return mirror.ask("why").get("waiting")
+        waiting = mirror.ask("why").get("waiting")
+        return None if waiting is None else str(waiting)
 
     def watch(self, submissions: Sequence[Submission], folder: Path) -> SshWatcher:
         """Follow the jobs by looking at the copy of the map or run."""

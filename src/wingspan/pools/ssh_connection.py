@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +33,7 @@ from wingspan.pools.ssh_pipes import SILENCE_SECONDS, Pipes, Silent
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings, private_folder
 
-__all__ = ["PREFIX", "Address", "Connection", "Unreached", "connection_to", "shell_there"]
+__all__ = ["PREFIX", "Address", "Connection", "Unreached", "connection_to", "making_sense", "shell_there"]
 
 #: Names of pools on the other side of SSH begin with this.
 PREFIX = "ssh://"
@@ -239,17 +239,20 @@ class Connection:
                 if "notice" in answer:
                     notice(str(answer["notice"]))
                 elif "progress" in answer:
-                    self._hear(*answer["progress"])
+                    with making_sense(self.address):
+                        self._hear(*answer["progress"])
                 else:
                     break
         if "error" in answer:
-            raise error_of(answer["error"])
+            with making_sense(self.address):
+                error = error_of(answer["error"])
+            raise error
         return answer, payload
 
     def _hear(self, what: str, task: int, told: Any, total: float | None) -> None:
         """Long work of the other end: a piece of it begins, has come further, or is over."""
         if what == "start":
-            self._tasks[task] = self.progress.start(str(told), total)
+            self._tasks[task] = self.progress.start(str(told), None if total is None else float(total))
         elif task in self._tasks and what == "advance":
             self.progress.advance(self._tasks[task], float(told))
         elif task in self._tasks:
@@ -303,6 +306,32 @@ class Connection:
         return self.is_open and self.process_id == os.getpid() and self._ssh.poll() is None
 
 
+@contextlib.contextmanager
+def making_sense(address: Address) -> Iterator[None]:
+    """Within, what an access point has answered is read: if it has another form, that is told.
+
+    Raises:
+        PoolError: It has another form.
+    """
+    try:
+        yield
+    except WingspanError:
+        raise
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
+        raise PoolError(
+            f"{address.name} has sent an answer that makes no sense: {type(error).__name__}: {error!s:.200}",
+            hint="look at the map or run there, or try again",
+        ) from error
+
+
 def error_of(plain: Any) -> WingspanError:
     """The error that the other end has told of. Only Wingspan's own classes are taken, by name."""
     name, module = str(plain.get("type")), str(plain.get("module"))
@@ -312,8 +341,9 @@ def error_of(plain: Any) -> WingspanError:
             found = getattr(importlib.import_module(module), name, None)
     if not (isinstance(found, type) and issubclass(found, WingspanError)):
         found = PoolError
-    error: WingspanError = found.__new__(found, str(plain.get("message")))
-    WingspanError.__init__(error, str(plain.get("message")), hint=plain.get("hint"))
+    message, hint = str(plain.get("message")), plain.get("hint")
+    error: WingspanError = found.__new__(found, message)
+    WingspanError.__init__(error, message, hint=None if hint is None else str(hint))
     return error
 
 

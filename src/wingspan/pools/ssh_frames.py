@@ -86,7 +86,7 @@ def read_message(file: Readable) -> tuple[dict[str, Any], bytes]:
         raise Broken(f"a message of {max(head, length):,} bytes was announced")
     try:
         plain = json.loads(_read(file, head))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Broken(f"a message cannot be read: {error}") from None
     if not isinstance(plain, dict):
         raise Broken("a message is no JSON object")

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from wingspan._files import JsonLog, append_line
 from wingspan._words import notice
 from wingspan.errors import PoolError, PoolUnavailable
 from wingspan.pools._base import JobEvent, JobState
-from wingspan.pools.ssh_connection import Address, Connection, Unreached, connection_to
+from wingspan.pools.ssh_connection import Address, Connection, Unreached, connection_to, making_sense
 from wingspan.pools.ssh_frames import PIECE, TAIL, checksum_of
 from wingspan.pools.submission_log import LOCK, LoggedSubmission, SubmissionLog
 from wingspan.worker import trust
@@ -97,6 +98,10 @@ class Mirror:
         answer = connection_to(self._address).ask(do, data, **self.what, **more)[0]
         _silences.pop(self._address, None)
         return answer
+
+    def making_sense(self) -> AbstractContextManager[None]:
+        """Within, an answer is read: if it has another form, that is told (see `making_sense`)."""
+        return making_sense(self._address)
 
     def look(self, *, reconcile: bool = False) -> None:
         """Bring what is new.
@@ -185,17 +190,13 @@ class Mirror:
             reconcile=reconcile,
         )
         try:
-            self._take_files(told, data)
-            for listed in told["large"]:
-                self._fetch(connection, *listed)
-            self._add_entries(log, len(known), told["entries"])
-            self._events += map(event_of, told["events"])
-            self._keep(told["events"])
-        except (KeyError, TypeError, ValueError, trust.BadName) as error:
-            connection.close()
-            raise PoolError(
-                f"{self._address.name} has sent an answer that makes no sense: {error}"
-            ) from error
+            with making_sense(self._address):
+                self._take_files(told, data)
+                for listed in told["large"]:
+                    self._fetch(connection, *listed)
+                self._add_entries(log, len(known), told["entries"])
+                self._events += map(event_of, told["events"])
+                self._keep(told["events"])
         except BaseException:
             connection.close()  # what was not written would not be told again
             raise
@@ -227,22 +228,31 @@ class Mirror:
             PoolUnavailable: The access point does not answer.
         """
         connection = connection_to(self._address)
-        listed = connection.ask("list", **self.what, name=name)[0]["files"]
-        for path, size, written, mode in listed:
-            if path != name and not path.startswith(f"{name}/"):
-                raise PoolError(f"{self._address.name} lists {path!r}, which is not in {name}")
-            place = self._folder / trust.check_path(path)
-            try:
-                known = place.lstat()
-                if (known.st_size, known.st_mtime_ns) == (size, written):
-                    continue
-            except FileNotFoundError:
-                self._make_folders(path)
-            self._fetch(connection, path, size, written, mode)
+        with making_sense(self._address):
+            listed = [
+                (trust.check_path(path), int(size), int(written), int(mode))
+                for path, size, written, mode in connection.ask("list", **self.what, name=name)[0]["files"]
+            ]
+            for path, *facts in listed:
+                self._bring_one(connection, name, path, *facts)
         kept = {path for path, *_ in listed}
         for old in (self._folder / name).rglob("*"):
             if old.relative_to(self._folder).as_posix() not in kept and not old.is_dir():
                 old.unlink(missing_ok=True)
+
+    def _bring_one(
+        self, connection: Connection, name: str, path: str, size: int, written: int, mode: int
+    ) -> None:
+        """Bring a file that `name` is, or that is below it, unless it is here."""
+        if path != name and not path.startswith(f"{name}/"):
+            raise PoolError(f"{self._address.name} lists {path!r}, which is not in {name}")
+        try:
+            known = (self._folder / path).lstat()
+            if (known.st_size, known.st_mtime_ns) == (size, written):
+                return
+        except FileNotFoundError:
+            self._make_folders(path)
+        self._fetch(connection, path, size, written, mode)
 
     def _fetch(self, connection: Connection, name: str, size: int, written: int, mode: int) -> None:
         """Bring one file, piece by piece, and put it in place when it is whole."""
@@ -288,7 +298,8 @@ class Mirror:
         deadline, pause = time.monotonic() + PATIENCE, 0.1
         while True:
             try:
-                return bool(self.ask("outcome", attempt=attempt)["begun"])
+                with self.making_sense():
+                    return bool(self.ask("outcome", attempt=attempt)["begun"])
             except Unreached as error:
                 if time.monotonic() > deadline:
                     raise Unreached(
@@ -331,6 +342,8 @@ class Mirror:
             if trust.check_path(name).split("/")[0] not in _BROUGHT:
                 raise ValueError(f"{name} is not a file that a copy has")
             self._make_folders(name)
+            if not isinstance(at, int) or at < 0 or len(piece) != length:
+                raise ValueError(f"{name} has no {length} bytes at {at}")
             if is_whole:
                 trust.write_whole(str(self._folder / name), bytes(piece))
             else:

@@ -56,7 +56,7 @@ def send_run(plan: Plan, pool: Pool, progress: Progress = NO_PROGRESS) -> Run:
 def _free_name(name: str, pool: Pool) -> str:
     """A name that no run and no map has, here and over there: ``train-3``, where ``train-1`` was made up."""
     stem, number = re.sub("-[0-9]+$", "", name), 1
-    while name_in_use(name) or Mirror(Path("runs", name), pool.kind).ask("taken")["taken"]:
+    while name_in_use(name) or Mirror(Path("runs", name), pool.kind).ask("taken").get("taken"):
         number += 1
         name = f"{stem}-{number}"
     return name

@@ -174,7 +174,8 @@ class RunJobs:
                 f"{self.name} is on another machine, which has its inputs as they were",
                 hint="make a new run of the inputs as they are now",
             )
-        return [int(number) for number in mirror.ask("rerun", numbers=numbers)["numbers"]]
+        with mirror.making_sense():
+            return [int(number) for number in mirror.ask("rerun", numbers=numbers)["numbers"]]
 
     def _remove_elsewhere(self, *, force: bool) -> bool:
         """Remove the run where it is; False: it is here."""
