@@ -10,20 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.delivery.bundle_source import (
-    Source,
-    build_here,
-    choose_kind,
-    find_source,
-    machine_requirement,
-    processor_requirement,
-)
 from wingspan.delivery.record import Delivery
 from wingspan.errors import SettingsError
 from wingspan.jobs import all_of
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
+    from wingspan.delivery.bundle_source import Source
     from wingspan.environments import Environment, LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.pools import Pool
@@ -83,14 +76,16 @@ def prepare(
         SettingsError: It is for machines that the pool does not have.
         UnknownKind: There is no such kind of bundle.
     """
+    from wingspan.delivery import bundle_source as sources
+
     environment = named.load(gpus=gpus)
     if look is not None:
         look(environment)
-    kind, why = choose_kind(named.kind, pool, environment.download_bytes)
-    machines = machine_requirement(environment.platform.subdir, pool)
+    kind, why = sources.choose_kind(named.kind, pool, environment.download_bytes)
+    machines = sources.machine_requirement(environment.platform.subdir, pool)
     bundle = None
     if build:
-        bundle = build_here(environment, kind, executable=kind == "pack", progress=progress)
+        bundle = sources.build_here(environment, kind, executable=kind == "pack", progress=progress)
     needs = _needs(environment, bundle, gpus=gpus)
     delivery = Delivery(
         workspace=environment.workspace,
@@ -100,13 +95,13 @@ def prepare(
         python=environment.python,
         kind=kind,
         kind_reason=why,
-        machine_requirements=all_of(machines, processor_requirement(needs, pool)),
+        machine_requirements=all_of(machines, sources.processor_requirement(needs, pool)),
         needs=needs,
         warnings=tuple(needs.get("warnings", ())) if gpus else (),
     )
     if bundle is None:
         return None, delivery
-    source = find_source(bundle, pool, progress=progress)
+    source = sources.find_source(bundle, pool, progress=progress)
     bundle = attrs.evolve(bundle, delta=source.delta)
     return bundle, _carried(delivery, bundle, source)
 
