@@ -1,12 +1,13 @@
-"""Find out what an earlier start, or another worker, has finished. The record headers of its results say it;
-payloads are not read.
+"""Find out what an earlier start, or another worker, has finished, and who is still at work.
+
+The record headers of results, and the names of small files beside the claims, say it; payloads are not read.
 """
 
-from . import formats
+from . import formats, rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Tuple
+    from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
     from .transports import Transport
 
@@ -64,3 +65,40 @@ def with_earlier(name: "str") -> "List[str]":
     """The start of a worker called `name`, and those before it, which it carries on."""
     worker, start = name.split(".")
     return [name] if start == "0" else ["%s.%d" % (worker, earlier) for earlier in range(int(start) + 1)]
+
+
+def look_around(
+    transport: "Transport", key: "bytes", numbers: "Sequence[int]", name: "str"
+) -> "Tuple[List[str], List[Tuple[int, List[int]]]]":
+    """``(starts, failures)``: who is still at work, or lost (the newest start of each worker), and what
+    failed, by round.
+
+    Args:
+        transport: The way to the map's folder.
+        key: The map's.
+        numbers: The rounds, ascending.
+        name: The start that asks. Its own worker is left out.
+    """
+    took: "Dict[str, int]" = {}
+    settled: "Dict[str, int]" = {}
+    failed = []
+    for number in numbers:
+        for entry in transport.names("rounds/%d/takes" % number):
+            if entry.startswith("settled."):
+                fact = rounds.parse_settled(key, entry)
+                if fact is not None:
+                    for one in with_earlier(fact[0]):  # a start resumes what those before it left
+                        settled[one] = max(fact[1], settled.get(one, 0))
+            elif entry.startswith("failed."):
+                failure = rounds.parse_failed(key, entry)
+                if failure is not None:
+                    failed.append(failure)
+            elif entry.count(".") == 1:
+                took[entry] = number
+    newest: "Dict[str, int]" = {}
+    for one, number in took.items():
+        if settled.get(one, -1) < number and one != name:
+            worker, start = one.split(".")
+            newest[worker] = max(int(start), newest.get(worker, 0))
+    newest.pop(name.split(".")[0], None)
+    return ["%s.%d" % one for one in newest.items()], failed

@@ -7,7 +7,7 @@ import time
 
 from . import formats, parts, pilot, rounds
 from .blocks import Block, Round, free_runs, with_functions
-from .history import finished_components, with_earlier
+from .history import finished_components, look_around, with_earlier
 from .transports import Gone
 from .upstream import coming_of
 
@@ -436,32 +436,8 @@ class WorkSource(object):
             self._settled_at = path
 
     def _look_around(self) -> "Tuple[List[str], List[Tuple[int, List[int]]]]":
-        """``(starts, failures)``: who is still at work, or lost, the newest start of each worker; and what
-        failed, by round.
-        """
-        took: "Dict[str, int]" = {}
-        settled: "Dict[str, int]" = {}
-        failed = []
-        for number in sorted(self._rounds):
-            for name in self._transport.names("rounds/%d/takes" % number):
-                if name.startswith("settled."):
-                    fact = rounds.parse_settled(self._key, name)
-                    if fact is not None:
-                        for one in with_earlier(fact[0]):  # a start resumes what those before it left
-                            settled[one] = max(fact[1], settled.get(one, 0))
-                elif name.startswith("failed."):
-                    failure = rounds.parse_failed(self._key, name)
-                    if failure is not None:
-                        failed.append(failure)
-                elif name.count(".") == 1:
-                    took[name] = number
-        newest: "Dict[str, int]" = {}
-        for name, number in took.items():
-            if settled.get(name, -1) < number and name != self._name:
-                worker, start = name.split(".")
-                newest[worker] = max(int(start), newest.get(worker, 0))
-        newest.pop(str(self._worker), None)
-        return ["%s.%d" % one for one in newest.items()], failed
+        """``(starts, failures)``: who is still at work, or lost, and what failed, by round."""
+        return look_around(self._transport, self._key, sorted(self._rounds), self._name)
 
     def _to_retry(self, failures: "List[Tuple[int, List[int]]]") -> "List[int]":
         """The components that failed in their newest round and have attempts left."""
