@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -240,7 +239,7 @@ def copy_back(files: Mapping[str, Path], target: Path, overwrite: bool, again: s
     for source, place in wanted.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         # A name that nobody can guess, and no link followed: the folder may be one that others write to.
-        part = place.with_name(f".{place.name[:200]}.{secrets.token_hex(6)}.part")
+        part = place.with_name(f".{place.name[:200]}.{os.urandom(6).hex()}.part")
         try:
             trust.copy_file(str(source), str(part))
             part.replace(place)

@@ -13,7 +13,6 @@ import functools
 import importlib.machinery
 import importlib.util
 import io
-import logging
 import os
 import re
 import sys
@@ -27,7 +26,6 @@ from wingspan.worker.pickling import SIMPLE
 
 __all__ = ["OwnCode", "named_in", "travels_by_value"]
 
-_log = logging.getLogger("wingspan")
 _SOURCE_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
@@ -179,7 +177,12 @@ def _is_data(value: Any) -> bool:
     kind = type(value)
     if kind in SIMPLE or isinstance(value, _CONTAINERS):
         return True
-    if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | io.IOBase | logging.Logger):
+    if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | io.IOBase):
+        return False
+    logging = sys.modules.get(
+        "logging"
+    )  # not imported for this: it takes a while, and then there is no logger
+    if logging is not None and isinstance(value, logging.Logger):
         return False
     # Generators of random numbers are made anew, with all that is typing's.
     return kind.__module__ not in (

@@ -9,7 +9,6 @@ the next time. A file that has a damaged frame is read up to that frame.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ from wingspan.worker.transports import read_at
 
 __all__ = ["Results"]
 
-_log = logging.getLogger("wingspan")
 
 #: How much of a file is read at a time, and how much where a file is mostly pieces of large outputs, between
 #: which frames lie (bytes).
@@ -252,7 +250,11 @@ class Results(Records):
             # It is signed, but our workers do not write such a note. It is skipped; all others are used.
             if not start.has_odd_notes:
                 start.has_odd_notes = True
-                _log.warning("A note of worker %s cannot be read and is passed over: %s", start.name, error)
+                import logging  # seldom needed
+
+                logging.getLogger("wingspan").warning(
+                    "A note of worker %s cannot be read and is passed over: %s", start.name, error
+                )
 
     def _take_note(
         self, start: WorkerStart, file: int, record: tuple[Any, ...], at: int, payload: bytes

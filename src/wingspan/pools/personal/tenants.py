@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -36,7 +35,7 @@ class Tenant:
     def __init__(self, pool: PersonalPool) -> None:
         self.pool = pool
         self._folder = pool.directory / "tenants"
-        self._file = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._file = self._folder / f"{os.getpid()}-{os.urandom(4).hex()}"
         self._descriptor: int | None = None
 
     def move_in(self) -> None:
