@@ -238,7 +238,7 @@ def test_the_end_of_a_map_asks_little_of_the_access_point(tmp_path, workers, ret
     assert sorted(first for first, failed in done if not failed) == list(range(20 * workers))
     assert sum(failed for _, failed in done) == len(failing)
     for transport in transports:
-        assert len(transport.others) <= 16 + (10 if retries else 0), transport.others
+        assert len(transport.others) <= 12 + (8 if retries else 0), transport.others
         transport.close()
     assert sorted(os.listdir(folder.path / "rounds/0")) == ["plan"]
     folder.transport.close()

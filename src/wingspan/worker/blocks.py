@@ -4,7 +4,7 @@ from . import rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Callable, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 
 class Block(object):
@@ -87,7 +87,11 @@ class Round(object):
         looks: How often the claims were listed.
         free: Runs of blocks that were unclaimed when the claims were listed last.
         mine: Runs of blocks that this worker may do.
+        tried: Blocks that this worker has tried to claim, where the round has few.
     """
+
+    #: So many blocks are few.
+    FEW = 1000
 
     def __init__(self, number: "int", plan: "rounds.Plan") -> "None":
         self.number = number
@@ -99,6 +103,17 @@ class Round(object):
         self.looks = 0
         self.free: "List[Tuple[int, int]]" = []
         self.mine: "List[Tuple[int, int]]" = []
+        self.tried: "Set[int]" = set()
+
+    def note_try(self, block: "int") -> "None":
+        """This worker has claimed `block`, or seen that another one has."""
+        if self.plan.blocks <= self.FEW:
+            self.tried.add(block)
+
+    @property
+    def is_tried(self) -> "bool":
+        """It knows of each block that it may do that this is claimed, and need not look."""
+        return bool(self.tried) and len(self.tried) >= sum(stop - first for first, stop in self.mine)
 
     def begin_share(self, share: "Mapping[str, Sequence[Sequence[int]]]") -> "Optional[int]":
         """The first block of what was fixed beforehand (`shares`); None if that has none of this round."""

@@ -72,7 +72,8 @@ class WorkSource(object):
         self._rounds: "Dict[int, Round]" = {}
         self._rounds_written: "Tuple[Optional[float], float]" = (None, 0.0)
         self._unfinished: "List[Tuple[Round, int, Mapping[int, bool]]]" = []
-        self._settled_at = ""
+        #: The file that says so, and whether it was made when this was looked at last.
+        self._settled_at, self._has_just_settled = "", False
         self._undecided = False
         #: Some components were cancelled.
         self.cancels = False
@@ -101,14 +102,17 @@ class WorkSource(object):
                 plan = rounds.Plan.loads(self._key, self._transport.read("rounds/%d/plan" % number), number)
                 if plan is None:
                     raise ValueError("the plan of round %d is not signed with this map's key" % number)
-                if plan.has_needs and not self._knows_needs:
-                    self._needs = parts.needs_of_worker(self._transport, self._key, self._worker)
-                    self._knows_needs = True
-                self._rounds[number] = Round(number, plan)
-                if plan.kind == rounds.CANCEL:
-                    self._rounds[number].exhausted = self._rounds[number].folded = self.cancels = True
+                self._know(number, plan)
                 found = True
         return found
+
+    def _know(self, number: "int", plan: "rounds.Plan") -> "None":
+        if plan.has_needs and not self._knows_needs:
+            self._needs = parts.needs_of_worker(self._transport, self._key, self._worker)
+            self._knows_needs = True
+        self._rounds[number] = Round(number, plan)
+        if plan.kind == rounds.CANCEL:
+            self._rounds[number].exhausted = self._rounds[number].folded = self.cancels = True
 
     def request(self, name: "str") -> "Any":
         """What this worker's job has asked for, by option."""
@@ -163,6 +167,7 @@ class WorkSource(object):
                 if candidate is None:
                     break
                 taken = self._take(state, candidate)
+                state.note_try(candidate)
                 if self.coming is not None and self.coming.rules(state):
                     self.coming.tried(taken)
                 if taken:
@@ -201,6 +206,9 @@ class WorkSource(object):
             return self.coming.candidate(state)
         assert state.position is not None
         if state.position >= state.stop:
+            if state.is_tried:
+                state.exhausted = True
+                return None
             if state.looks < MAX_LOOKS or not state.looks:
                 state.looks += 1
                 names = self._transport.names("rounds/%d/claims" % state.number)
@@ -348,9 +356,9 @@ class WorkSource(object):
 
     def _now(self) -> "Optional[float]":
         """By the clock of the machine that keeps the files; not later than it is."""
-        times = [
-            self._transport.modified(path) for path in ("results/" + self._name, self._settled_at) if path
-        ]
+        # It settles after its last record, so the time of that is the later one.
+        paths = [self._settled_at] if self._has_just_settled else ["results/" + self._name, self._settled_at]
+        times = [self._transport.modified(path) for path in paths if path]
         known = [one for one in times if one is not None]
         return max(known) if known else None
 
@@ -420,20 +428,23 @@ class WorkSource(object):
         return self._put(rounds.plan_again(plans, kind, components, plans[max(plans)].workers))
 
     def _put(self, plan: "rounds.Plan") -> "bool":
-        newest = max(self._rounds)
-        rounds.publish(self._transport, self._key, newest + 1, plan, self._nonce)
+        number = max(self._rounds) + 1
+        if rounds.publish(self._transport, self._key, number, plan, self._nonce):
+            self._know(number, plan)
+            return True
         return self._load_rounds()
 
     def _settle(self, name: "Optional[str]" = None) -> "None":
         """Note that this worker, or the one called `name`, has finished all that it claimed."""
         newest = max(self._rounds)
         path = "rounds/%d/takes/%s" % (newest, rounds.settled_name(self._key, name or self._name, newest))
+        self._has_just_settled = self._has_just_settled and name is not None
         try:
-            self._transport.create_exclusively(path, b"")
+            is_new = self._transport.create_exclusively(path, b"")
         except FileNotFoundError:
             return  # folded
         if name is None:
-            self._settled_at = path
+            self._settled_at, self._has_just_settled = path, is_new
 
     def _look_around(self) -> "Tuple[List[str], List[Tuple[int, List[int]]]]":
         """``(starts, failures)``: who is still at work, or lost, and what failed, by round."""
