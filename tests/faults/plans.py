@@ -75,7 +75,7 @@ class Plan:
         inputs: Of a map ``[number, kind, seconds, size]``; of a run ``[number, kind, steps, seconds, size]``.
         options: Of a map; of a run ``{"every": steps between checkpoints}``.
         faults: ``[seconds after it was made, name, number for its own random choices]``.
-        killed_at: Whoever makes it is killed at the so-manieth change that it makes; 0: not.
+        killed_at: The process that makes it is killed at its change with this number; 0: it is not killed.
         end: How it is removed: ``"plain"``, ``"killed"`` first, or ``"contested"`` by others.
         lease: Seconds of silence after which a worker counts as lost; None: as usual.
     """

@@ -30,14 +30,18 @@ _EXPLAINED = (
 )
 @click.option("-p", "--pool", type=POOL, help="Where.  [default: chosen; see wingspan doctor]")
 @click.option(
-    "--workers", default="1,10,100,1000", show_default=True, metavar="N,…", help="For so many workers each."
+    "--workers",
+    default="1,10,100,1000",
+    show_default=True,
+    metavar="N,…",
+    help="How many workers: one number, or several.",
 )
 @click.option(
     "--seconds",
     default=20.0,
     show_default=True,
     type=click.FloatRange(1.0, 3600.0),
-    help="So long each job sleeps.",
+    help="How long each job sleeps.",
 )
 @click.option("--simulate", is_flag=True, help="Submit nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Submit without a question.")
@@ -45,7 +49,7 @@ _EXPLAINED = (
 def bench(
     site: bool, pool: str | None, workers: str, seconds: float, simulate: bool, yes: bool, as_json: bool
 ) -> int:
-    """What a map of so many workers costs the access point, on the pool that maps run on.
+    """Measure what a map costs the access point, on the pool that maps run on.
 
     As many workers as the pool has slots are measured with real jobs, which sleep, beside as many plain jobs
     that sleep for as long. For more workers the same code runs in this process, and what it asks is counted.

@@ -22,7 +22,7 @@ _STATUSES = ("idle", "running", "completed", "errored", "held", "suspended", "re
 @click.argument("tag", type=TAG)
 @click.option("--status", type=click.Choice(_STATUSES), help="Only those with this status.")
 @click.option("--sort", type=click.Choice(["number", "newest", "wall", "memory"]), default="number")
-@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most this many.")
 @as_json_or_csv
 def components(
     *, tag: str, status: str | None, sort: str, limit: int | None, as_json: bool, as_csv: bool

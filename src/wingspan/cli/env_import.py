@@ -15,7 +15,7 @@ __all__ = ["import_"]
 
 @click.command("import")
 @click.argument("source", required=False, type=click.Path(path_type=Path))
-@click.option("--active", is_flag=True, help="What is installed in the environment that is active.")
+@click.option("--active", is_flag=True, help="Import what is installed in the active environment.")
 @click.option(
     "--to",
     "folder",
@@ -58,7 +58,7 @@ def import_(
     """Make a workspace with a lock of what you have: SOURCE is a requirements.txt, a uv.lock, an
     environment.yml, a conda-lock.yml, a script with its requirements (PEP 723), or a folder with one.
 
-    Afterwards --env default means it, in its folder.
+    Afterwards, in its folder, --env default names the environment.
     """
     from wingspan.cli._progress import progress
     from wingspan.environments import import_environment

@@ -262,7 +262,7 @@ def _environment(known: dict[str, Any]) -> str:
     "--limit",
     type=click.IntRange(min=0),
     metavar="N",
-    help="At most so many reports.  [default: 3, with --json all]",
+    help="At most this many reports.  [default: 3, with --json all]",
 )
 @_json
 def errors(tag: str, limit: int | None, as_json: bool) -> None:

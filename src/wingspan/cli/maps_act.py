@@ -150,13 +150,14 @@ class _Components(_RangeType):
     help="Call the function as its file has it now.",
 )
 @click.option("--function", metavar="FILE:NAME", help="Call this function instead: train.py:simulate.")
-@click.option("--memory", metavar="SIZE", help="They ask for so much memory from now on: 8GB.")
-@click.option("--disk", metavar="SIZE", help="They ask for so much disk from now on: 20GB.")
+@click.option("--memory", metavar="SIZE", help="Memory that they ask for from now on: 8GB.")
+@click.option("--disk", metavar="SIZE", help="Disk that they ask for from now on: 20GB.")
+@click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="Cores that they ask for from now on.")
 @click.option(
-    "--cpus", type=click.IntRange(min=1), metavar="N", help="They ask for so many cores from now on."
-)
-@click.option(
-    "--component-timeout", "timeout", metavar="TIME", help="Each of them may take so long from now on: 30min."
+    "--component-timeout",
+    "timeout",
+    metavar="TIME",
+    help="Time that each of them may take from now on: 30min.",
 )
 def rerun(
     *,
@@ -173,8 +174,8 @@ def rerun(
 ) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
-    What is done again gives up what it had; everything else is kept. The function is the one that the map was
-    given last, however its file has changed since.
+    What is done again loses the output that it had; everything else is kept. The function is the one that
+    the map was given last, even if its file has changed since.
     """
     import wingspan
     from wingspan.maps._again import current_function, import_function

@@ -33,7 +33,7 @@ class _Command(click.Command):
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Its port.  [default: 8888, or the next free one]"
 )
-@click.option("--browser/--no-browser", default=True, help="Open it in the browser.  [default: do]")
+@click.option("--browser/--no-browser", default=True, help="Open it in the browser.  [default: yes]")
 @click.option("--keep-pool", is_flag=True, help="Leave the personal pool running afterwards.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.pass_context

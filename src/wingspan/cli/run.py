@@ -55,7 +55,7 @@ _RUN_OPTIONS = (
         multiple=True,
         metavar="PATH|URL",
         type=FILE,
-        help="Goes along; relative paths are kept.",
+        help="File or folder that goes along; relative paths are kept.",
     ),
     click.option(
         "-o",
@@ -64,7 +64,7 @@ _RUN_OPTIONS = (
         multiple=True,
         metavar="PATH[=URL]",
         type=FILE,
-        help="Comes back, and may hold * and ?; or goes to an address: model.pt=osdf:///…",
+        help="File or folder that comes back (* and ? are understood), or goes to an address: model.pt=osdf:///…",
     ),
     click.option(
         "--output-destination",
@@ -102,7 +102,7 @@ _RUN_OPTIONS = (
         multiple=True,
         metavar="PATH",
         type=FILE,
-        help="Kept when the command exits to be started again.",
+        help="File or folder that is kept when the command exits to be started again.",
     ),
     click.option(
         "--checkpoint-exit-code",
@@ -123,12 +123,12 @@ _RUN_OPTIONS = (
         multiple=True,
         metavar="NAME",
         type=SWITCH,
-        help="Something that the profile lets one turn on.",
+        help="A switch of the profile that is turned on (wingspan profile show).",
     ),
     click.option(
         "--preflight/--no-preflight",
         default=True,
-        help="Check the GPU before the command.  [default: do]",
+        help="Check the GPU before the command.  [default: yes]",
     ),
 )
 

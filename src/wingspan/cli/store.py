@@ -104,7 +104,7 @@ def _facts(where: str, each: StoredObject) -> dict[str, Any]:
     type=click.FloatRange(min=0),
     default=7.0,
     show_default=True,
-    help="Keep what was published or found again within so many days.",
+    help="Keep what was published or found again within this many days.",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what would be removed, and leave it.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -112,9 +112,9 @@ def _facts(where: str, each: StoredObject) -> dict[str, Any]:
 def prune(location: str, older_than: float, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove what nothing needs any more, and the remains of uploads that died.
 
-    What a map or run kept on this access point names stays, whatever its age, and what a queued job names: of
-    files that you own and submit yourself, too. Other access points that share the store are not seen
-    from here: --older-than is for them.
+    It keeps what the maps and runs of this access point name, whatever its age, and what queued jobs name,
+    also jobs of submit files that you have written. It does not see other access points that share the
+    store: --older-than is for them.
     """
     from wingspan.cli._table import size
     from wingspan.pools.queued_bundles import queued_digests

@@ -187,7 +187,7 @@ cli.add_command(_printed("stderr", "standard error"))
 
 @cli.command()
 @_many_maps
-@click.option("--limit", type=click.IntRange(min=0), default=0, help="At most so many reports; 0: all.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="At most this many reports; 0: all.")
 def errors(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool, limit: int) -> None:
     """Reports of components that have failed."""
     reports = (report for one in _loaded(tags, patterns, everything) for report in one.error_reports())
