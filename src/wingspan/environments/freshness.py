@@ -150,11 +150,35 @@ def _satisfies(package: LockedPackage, dependency: Dependency) -> bool:
 
     if package.record is None:
         return True
+    if not all(_has(package, key, value) for key, value in dependency.also):
+        return False
     spec = f"{dependency.name} {dependency.version}" + (f" {dependency.build}" if dependency.build else "")
+    if number := dict(dependency.also).get("build-number"):
+        spec += f'[build_number="{number}"]'
     try:
         return bool(package.record.matches(rattler.MatchSpec(spec)))
     except InvalidMatchSpecError:
         return True
+
+
+def _has(package: LockedPackage, key: str, value: str) -> bool:
+    """Whether a locked conda package is what the manifest asks for beside its version and build.
+
+    What the lock does not tell counts as what is asked for.
+    """
+    if key == "channel":
+        channel = package.location.rpartition("/")[0].rpartition("/")[0]
+        # "defaults" stands for several channels
+        return not channel or _channel_name(value) in (_channel_name(channel), "defaults")
+    if key == "build-number":
+        return True  # compared with the version
+    known = {
+        "subdir": package.subdir,
+        "file-name": package.file_name,
+        "md5": package.md5,
+        "sha256": package.sha256,
+    }[key]
+    return not known or known.lower() == value.lower()
 
 
 #: What a PyPI package may be in the lock, by where the manifest takes it from (None: an index).

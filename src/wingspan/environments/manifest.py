@@ -40,6 +40,8 @@ class Dependency:
         kind: ``"conda"`` or ``"pypi"``.
         version: The version part: ``">=2.7,<3"``; ``"*"`` where none is given.
         build: conda build pattern, or None.
+        also: What else is asked of a conda package, with Pixi's keys: ``(("channel", "nvidia"),)``,
+            ``build-number``, ``subdir``, ``file-name``, ``md5``, ``sha256``.
         source: ``"path"``, ``"git"`` or ``"url"`` if it comes from there; None if from a channel or an index.
         location: The path or address of that source; empty if there is none, or if the index decides.
         when: Pixi's condition: the dependency counts only where it holds (see `condition_holds`); None:
@@ -53,6 +55,7 @@ class Dependency:
     kind: Literal["conda", "pypi"]
     version: str = "*"
     build: str | None = None
+    also: tuple[tuple[str, str], ...] = ()
     source: str | None = None
     location: str = ""
     when: Any = None
@@ -74,7 +77,10 @@ class Dependency:
     def __str__(self) -> str:
         where = self.source and f"from a {self.source}"
         condition = f"where {self.when or self.marker} holds" if self.when or self.marker else None
-        return " ".join(part for part in (self.name, where or self.version, self.build, condition) if part)
+        also = "[" + ", ".join(f"{key}={value}" for key, value in self.also) + "]" if self.also else None
+        return " ".join(
+            part for part in (self.name, where or self.version, self.build, also, condition) if part
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -117,6 +117,10 @@ def _inline(environment: str) -> str:
     return f"environments.{environment}"
 
 
+#: What a manifest may ask of a conda package beside its version and build.
+_ALSO = ("channel", "build-number", "subdir", "file-name", "md5", "sha256")
+
+
 class _Reader:
     def __init__(self, path: Path, document: dict[str, Any], project: dict[str, Any]) -> None:
         self.path, self.document, self.project = path, document, project
@@ -228,6 +232,7 @@ class _Reader:
                     kind=kind,
                     version=str(facts.get("version") or "*"),
                     build=str(facts["build"]) if "build" in facts else None,
+                    also=tuple((key, str(facts[key])) for key in _ALSO if key in facts and kind == "conda"),
                     source=source,
                     location=str(facts[source]) if source else "",
                     when=facts.get("when"),

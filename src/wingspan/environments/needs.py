@@ -140,6 +140,7 @@ class _Derivation:
         glibc, processor = self.glibc(), needed_microarch(env)
         self.warnings += processor.warnings
         download, installed = self.sizes()
+        self.warn_of_other_conditions()
         self.warn_of_problems()
         return Needs(
             platform=env.platform.subdir,
@@ -338,6 +339,18 @@ class _Derivation:
             self.warnings.append(f"the lock has no size of {', '.join(unknown)}: not counted")
         return download, installed
 
+    def warn_of_other_conditions(self) -> None:
+        """Virtual packages that packages of the lock ask for, and that nothing is asked of machines for."""
+        for spec, package in _other_conditions(self.env):
+            name = required_name(spec)
+            if name == "__linux":
+                what = "nothing is asked of machines for that version of the kernel"
+            elif name in _ELSEWHERE:
+                what = f"no machine of {self.env.platform.subdir} has that"
+            else:
+                what = "it is not known here which machines have that, and nothing is asked of them for it"
+            self.warnings.append(f"{package} depends on {spec}: {what}")
+
     def warn_of_problems(self) -> None:
         weak = []
         for problem in self.env.problems():
@@ -347,6 +360,27 @@ class _Derivation:
                 self.warnings.append(str(problem))
         if weak:
             self.warnings.append(f"locked with an md5 only, and checked by it: {', '.join(weak)}")
+
+
+#: Virtual packages that become needs, or that each Linux has; and those of other systems.
+_KNOWN = frozenset({"__glibc", "__cuda", "__cuda_arch", "__archspec", "__unix"})
+_ELSEWHERE = frozenset({"__win", "__osx", "__musl"})
+#: The kernel that RHEL 8 has, as has every machine that is still looked after.
+_KERNEL = (4, 18)
+
+
+def _other_conditions(env: LockedEnvironment) -> Iterator[tuple[str, LockedPackage]]:
+    """Each other virtual package that a package depends on, and the first such package."""
+    found: dict[str, LockedPackage] = {}
+    for package in env.packages if env.platform.subdir.startswith("linux") else ():
+        for spec in package.depends if package.kind == "conda" else ():
+            name = required_name(spec)
+            if not name.startswith("__") or name in _KNOWN:
+                continue
+            for bound in virtual_bounds([package], name, env.platform):
+                if bound.field == "depends" and (name != "__linux" or (bound.version or ()) > _KERNEL):
+                    found.setdefault(bound.spec, package)
+    yield from found.items()
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -24,12 +25,20 @@ ON_NODE = frozenset({JobState.RUNNING, JobState.SUSPENDED})
 FOLDER = "slurm"
 
 
+#: What a job may say of itself beside its state and the time.
+_SAID: dict[str, type] = {"code": int, "signal": int, "reason": str, "host": str, "exceeded": str}
+
+
 def _facts(line: bytes) -> dict[str, Any] | None:
     """A line of a record; None if it is none."""
     try:
         facts = json.loads(line)
-        return {**facts, "state": JobState(facts["state"]), "time": float(facts["time"])}
-    except (ValueError, KeyError, TypeError):
+        told = {name: facts[name] for name, kind in _SAID.items() if isinstance(facts.get(name), kind)}
+        seconds = float(facts["time"])
+        if not math.isfinite(seconds):
+            return None
+        return {**told, "state": JobState(facts["state"]), "time": seconds}
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError):
         return None  # of a job that was killed while it wrote: Slurm knows the rest
 
 
@@ -97,6 +106,8 @@ class SlurmWatcher:
             return
         for entry in entries:
             cluster, _, task = entry.name.rpartition(".")
+            if not task.isdecimal() or not entry.is_file(follow_symlinks=False):
+                continue  # jobs write no such thing
             if cluster not in wanted or self._told.get((cluster, int(task))) in (
                 JobState.COMPLETED,
                 JobState.REMOVED,

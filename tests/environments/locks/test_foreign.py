@@ -227,6 +227,58 @@ def test_an_archive_that_is_named_by_its_path_is_no_source(
     assert zipfile.is_zipfile(found.path)
 
 
+@pytest.mark.parametrize(
+    ("asked", "fits"),
+    [
+        ('channel = "main"', True),
+        ('channel = "defaults"', True),
+        ('channel = "https://mirror.example.org/main/"', True),
+        ('channel = "nvidia"', False),
+        ('subdir = "noarch"', True),
+        ('subdir = "linux-64"', False),
+        ('file-name = "helper-1.0-0.conda"', True),
+        ('file-name = "helper-1.0-1.conda"', False),
+        ('build-number = ">=0"', True),
+        ('build-number = ">=9"', False),
+        (f'sha256 = "{SHA.upper()}"', True),
+        (f'sha256 = "{"0" * 64}"', False),
+    ],
+)
+def test_all_that_a_manifest_asks_of_a_package_counts(write_workspace: Write, asked: str, fits: bool) -> None:
+    """Not only version and build: a lock with another one is outdated."""
+    text = manifest(f'[dependencies]\nhelper = {{ version = "*", {asked} }}')
+    if fits:
+        assert load_environment(write_workspace(text, lock(HELPER)))
+    else:
+        with pytest.raises(LockOutdated, match="asks for helper"):
+            load_environment(write_workspace(text, lock(HELPER)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("__win", "no machine of linux-64 has that"),
+        ("__osx >=11", "no machine of linux-64 has that"),
+        ("__linux >=6.5", "that version of the kernel"),
+        ("__quantum >=1", "it is not known here which machines have that"),
+        ("__linux", None),
+        ("__linux >=4.18", None),
+        ("__unix", None),
+        ("__glibc >=2.17", None),
+        ("__win; if __win", None),
+    ],
+)
+def test_a_virtual_package_of_which_no_need_is_made_is_told(
+    write_workspace: Write, spec: str, says: str | None
+) -> None:
+    """A condition of the lock is not dropped in silence."""
+    text = lock(depends("linux-64/libx-1.0-0.conda", spec), depends("linux-64/liby-1.0-0.conda", spec))
+    needs = derive_needs(load_environment(write_workspace(None, text)), caches=())
+    told = [warning for warning in needs.warnings if spec in warning]
+    assert len(told) == (1 if says else 0)
+    assert says is None or says in told[0]
+
+
 def test_an_archive_of_another_name_is_outdated(write_workspace: Write) -> None:
     """The manifest names another archive than the lock has."""
     text = manifest(f'[dependencies]\nhelper = {{ url = "{CHANNEL}/noarch/helper-2.0-0.conda" }}')
