@@ -102,7 +102,9 @@ def test_a_chain_shows_the_maps_before_it(tmp_path, monkeypatch):
 
 
 def test_a_component_in_detail(failing):
-    """Input, output or error, what it printed, where it ran; a number that is none is an IndexError."""
+    """Input, output or error, what it printed, where it ran; characters that would command a terminal are
+    written out. A number that is none is an IndexError.
+    """
     source = MapSource(failing)
     texts = dict(source.detail(0).texts)
     assert texts["input"] == "0"
@@ -112,6 +114,8 @@ def test_a_component_in_detail(failing):
     assert failed.state == "errored"
     assert "ValueError" in dict(failed.texts)["error"]
     assert {"runtime", "peak memory", "worker", "host"} <= dict(failed.facts).keys()
+    plain = json.dumps([failed.to_json(), source.view().to_json()], ensure_ascii=False)
+    assert ("\x1b" in plain, r"\\x1b[2J" in plain) == (False, True)
     for number in (-1, 12):
         with pytest.raises(IndexError):
             source.detail(number)

@@ -288,38 +288,17 @@ class LateWait:
             self._display.__exit__(kind, error, traceback)
 
 
-_COLORS = {
-    "COMPLETED": "#2e7d32",
-    "ERRORED": "#c62828",
-    "RUNNING": "#1565c0",
-    "HELD": "#ef6c00",
-    "REMOVED": "#6d4c41",
-    "SUSPENDED": "#8e24aa",
-    "IDLE": "#bdbdbd",
-}
-
-
 def map_html(status: MapStatus, function: str) -> str:
     """A map as a notebook shows it: its name, a bar by status, and what keeps it."""
     import html
 
-    parts = []
-    for name, color in _COLORS.items():
-        count = next((count for key, count in status.counts.items() if key.value == name), 0)
-        if count:
-            width = 100 * count / status.components
-            parts.append(
-                f'<div title="{count:,} {name.lower()}" style="width:{width:.2f}%;background:{color};height:100%"></div>'
-            )
+    from wingspan.views._still import still_bar, still_message
+
     counts = ", ".join(f"{count:,} {key.value.lower()}" for key, count in status.counts.items() if count)
     workers = ", ".join(f"{count:,} {state}" for state, count in status.workers.items()) or "none"
-    message = (
-        f'<div style="color:#c62828;white-space:pre-wrap">{html.escape(status.message)}</div>'
-        if status.message
-        else ""
-    )
+    bar = still_bar({key.value.lower(): count for key, count in status.counts.items()})
     return (
         f"<div><b>{html.escape(status.tag)}</b>: <code>{html.escape(function)}</code> × {status.components:,}"
-        f'<div style="display:flex;height:10px;max-width:500px;background:#eee;margin:4px 0">{"".join(parts)}</div>'
-        f"<small>{counts}; workers: {workers} ({', '.join(status.pools)})</small>{message}</div>"
+        f"{bar}<small>{counts}; workers: {workers} ({', '.join(status.pools)})</small>"
+        f"{still_message(status.message or '')}</div>"
     )

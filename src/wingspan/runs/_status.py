@@ -23,16 +23,8 @@ __all__ = [
     "why_outputs_are_missing",
 ]
 
-#: How states are shown in notebooks, the most telling first; the colours are those of maps.
-_COLORS = {
-    "completed": "#2e7d32",
-    "failed": "#c62828",
-    "running": "#1565c0",
-    "held": "#ef6c00",
-    "removed": "#6d4c41",
-    "suspended": "#8e24aa",
-    "idle": "#bdbdbd",
-}
+#: States, the most telling first.
+_ORDER = ("completed", "failed", "running", "held", "removed", "suspended", "idle")
 #: The most jobs that are named with their reasons.
 _NAMED = 10
 
@@ -98,7 +90,7 @@ class RunStatus:
 
     def _counted(self) -> str:
         counts = self.counts
-        return ", ".join(f"{counts[state]:,} {state}" for state in _COLORS if counts[state])
+        return ", ".join(f"{counts[state]:,} {state}" for state in _ORDER if counts[state])
 
     def _reasons(self) -> list[str]:
         told = [job for job in self.jobs if job.reason]
@@ -240,15 +232,10 @@ def run_html(status: RunStatus, command: str, pool: str) -> str:
     """  # noqa: W505
     import html
 
-    bars = [
-        f'<div title="{count:,} {state}" style="width:{100 * count / len(status.jobs):.2f}%;background:{color};height:100%"></div>'
-        for state, color in _COLORS.items()
-        if (count := status.counts[state])
-    ]
-    reasons = html.escape("\n".join([*status._reasons(), *([status.message] if status.message else [])]))
-    said = f'<div style="color:#c62828;white-space:pre-wrap">{reasons}</div>' if reasons else ""
+    from wingspan.views._still import still_bar, still_message
+
+    reasons = "\n".join([*status._reasons(), *([status.message] if status.message else [])])
     return (
         f"<div><b>{html.escape(status.name)}</b>: <code>{html.escape(command)}</code>"
-        f'<div style="display:flex;height:10px;max-width:500px;background:#eee;margin:4px 0">{"".join(bars)}</div>'
-        f"<small>{status._counted()} ({html.escape(pool)})</small>{said}</div>"
+        f"{still_bar(status.counts)}<small>{status._counted()} ({html.escape(pool)})</small>{still_message(reasons)}</div>"
     )

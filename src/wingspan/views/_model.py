@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import attrs
+
+from wingspan._shown import shown
 
 __all__ = [
     "STATES",
@@ -28,6 +31,8 @@ __all__ = [
 #: as errored.
 STATES = ("idle", "completed", "errored", "running", "held", "suspended", "removed")
 
+#: What sets colours and the like on a terminal (ECMA-48, SGR).
+_COLOUR = re.compile("\x1b\\[[0-9;:]*m")
 #: How many reasons for holds are shown.
 _MOST_REASONS = 20
 #: Characters of a longer text that are shown.
@@ -39,6 +44,20 @@ def cut(text: str) -> str:
     if len(text) <= TEXT_LIMIT:
         return text
     return f"{text[:TEXT_LIMIT]}\n… {len(text) - TEXT_LIMIT:,} characters more"
+
+
+def clean(text: str) -> str:
+    r"""A text from elsewhere, as a page shows it: without a terminal's colours. Characters that cannot be
+    seen or turn the direction of writing around stand there as Python writes them.
+
+    >>> clean("\x1b[31mred\x1b[0m\r\n\u202etxt")
+    'red\n\\u202etxt'
+    """
+    return shown(_COLOUR.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _cleaned(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +110,10 @@ def hold_groups(reasons: Iterable[str | None]) -> tuple[HoldGroup, ...]:
         HoldGroup(reason=reason, count=count, hint="once the reason is gone, Release lets them try again")
         for reason, count in counts.most_common(_MOST_REASONS)
     )
+
+
+def _plain(one: Any) -> dict[str, Any]:
+    return {name: _cleaned(value) for name, value in attrs.asdict(one).items()}
 
 
 @attrs.frozen(kw_only=True)
@@ -175,8 +198,8 @@ class View:
         """Those of `to_json` that change all the time, and are short."""
         return {
             "kind": self.kind,
-            "name": self.name,
-            "title": self.title,
+            "name": clean(self.name),
+            "title": clean(self.title),
             "components": self.components,
             "created": self.created,
             "now": self.now,
@@ -186,7 +209,7 @@ class View:
             "is_done": self.is_done,
             "rate": self.rate,
             "left": self.left,
-            "message": self.message,
+            "message": _cleaned(self.message),
             "actions": list(self.actions),
             "is_removed": self.is_removed,
             "cancelled": self.cancelled,
@@ -196,9 +219,9 @@ class View:
     def groups_to_json(self) -> dict[str, Any]:
         """Those of `to_json` that change seldom, and may be long: errors, holds, the maps before this one."""
         return {
-            "errors": [attrs.asdict(group) for group in self.errors],
-            "holds": [attrs.asdict(group) for group in self.holds],
-            "before": [attrs.asdict(stage) for stage in self.before],
+            "errors": [_plain(group) for group in self.errors],
+            "holds": [_plain(group) for group in self.holds],
+            "before": [_plain(stage) for stage in self.before],
         }
 
 
@@ -250,8 +273,8 @@ class Detail:
         return {
             "number": self.number,
             "state": self.state,
-            "facts": [list(fact) for fact in self.facts],
-            "texts": [list(text) for text in self.texts],
+            "facts": [[clean(part) for part in fact] for fact in self.facts],
+            "texts": [[clean(part) for part in text] for text in self.texts],
         }
 
 
@@ -321,8 +344,8 @@ def entry_of(name: str, view: View) -> dict[str, Any]:
     return {
         "id": name,
         "kind": view.kind,
-        "name": view.name,
-        "title": view.title,
+        "name": clean(view.name),
+        "title": clean(view.title),
         "components": view.components,
         "states": dict(view.states),
         "created": view.created,

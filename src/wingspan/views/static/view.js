@@ -401,6 +401,16 @@ export function mount(element, port) {
       context.fillStyle = colour;
       context.fillRect((cell % columns) * side, Math.floor(cell / columns) * side, side - gap, side - gap);
     };
+    // A failure is known by its form, too, and not by its colour alone.
+    const strike = (cell) => {
+      const [x, y, end] = [(cell % columns) * side, Math.floor(cell / columns) * side, side - gap];
+      context.strokeStyle = ground;
+      context.lineWidth = 1.5;
+      context.beginPath();
+      context.moveTo(x + 2, y + end - 2);
+      context.lineTo(x + end - 2, y + 2);
+      context.stroke();
+    };
     const draws = (cell) => {
       const value = cells.data[perCell * cell];
       if (perCell === 1) {
@@ -409,6 +419,7 @@ export function mount(element, port) {
       }
       paint(cell, value === 1 ? empty : states[value], 1);
       if (value === 1) paint(cell, states[1], 0.15 + (0.85 * cells.data[2 * cell + 1]) / 255);
+      if (value === 2 && side > 7) strike(cell);
     };
     const perWord = 4 / perCell;
     for (let word = 0; word < cells.words.length; word += 1) {
