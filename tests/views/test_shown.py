@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import attrs
@@ -438,9 +439,37 @@ def test_the_dashboard_as_text(failing):
 def test_outside_of_notebooks_there_is_no_widget(failing, monkeypatch):
     """A map is shown as text and a still picture where no notebook asks."""
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test may have imported it
-    bundle = failing._repr_mimebundle_()
+    bundle, _ = failing._repr_mimebundle_()
     assert bundle.keys() == {"text/plain", "text/html"}
     assert "&lt;locals&gt;" in bundle["text/html"]
+
+
+def test_what_colab_is_given(failing, monkeypatch):
+    """Colab loads other people's widgets only where the output says where the manager of these is: that comes
+    along, with the still picture.
+    """
+    pytest.importorskip("anywidget")
+    colab = types.ModuleType("google.colab.output")
+    colab.enable_custom_widget_manager = lambda: None
+    colab._widgets = types.SimpleNamespace(_installed_url="https://colab.invalid/manager.js")
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    monkeypatch.setitem(sys.modules, "google.colab.output", colab)
+    for shown in (failing, wingspan.dashboard()):
+        data, about = shown._repr_mimebundle_()
+        widget = "application/vnd.jupyter.widget-view+json"
+        assert {"text/plain", "text/html", widget} <= data.keys()
+        assert about[widget]["colab"]["custom_widget_manager"]["url"] == "https://colab.invalid/manager.js"
+
+
+def test_scripts_are_modules_that_load_nothing():
+    """What anywidget is given is one module without imports, whose default export renders: VS Code and Colab
+    load it from memory.
+    """
+    pytest.importorskip("anywidget")
+    for one in (live_widget_class(), _widget_class()):
+        assert re.search(r"^export default { render };$", one._esm, re.MULTILINE)
+        assert not re.search(r"\bimport\b\s*[\w{*('\"]", one._esm)
+        assert "url(" not in one._css
 
 
 def test_what_marimo_is_given(failing, monkeypatch):

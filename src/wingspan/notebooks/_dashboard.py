@@ -7,12 +7,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import WingspanError
 from wingspan.views._live import Live, live
 from wingspan.views._model import entry_of
 from wingspan.views._source import Source
+
+if TYPE_CHECKING:
+    from wingspan.views._widget import Bundle
 
 __all__ = ["AllMapsAndRuns", "Everything", "dashboard"]
 
@@ -71,17 +74,16 @@ class AllMapsAndRuns:
 
         return f"<pre>{html.escape(repr(self))}</pre>"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        from wingspan.views._widget import in_notebook
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Bundle:
+        from wingspan.views._widget import beside_still, in_notebook
 
         still = {"text/plain": repr(self), "text/html": self._repr_html_()}
         if not in_notebook():
-            return still
+            return still, {}
         try:
-            bundle = _widget_class()()._repr_mimebundle_()
+            return beside_still(_widget_class()(), still)
         except ImportError:
-            return still
-        return {**((bundle[0] if isinstance(bundle, tuple) else bundle) or {}), **still}
+            return still, {}
 
     def _display_(self) -> Any:
         """As `_repr_mimebundle_`, for marimo."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wingspan.views._source import Source
+    from wingspan.views._widget import Bundle
 
 __all__ = ["Showable"]
 
@@ -23,7 +24,7 @@ class Showable:
     def _repr_html_(self) -> str:
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Bundle:
         """A live view where notebooks can show one, and a picture of this moment beside it."""
         from wingspan.views._widget import live_mimebundle
 

@@ -15,7 +15,7 @@ from wingspan.views._model import View
 from wingspan.views._source import Source
 from wingspan.views._static import static_text
 
-__all__ = ["Still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
+__all__ = ["Bundle", "Still", "beside_still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
 
 #: So many seconds go by until the curve of workers over time is sent again.
 _CHART_APART = 1.0
@@ -171,7 +171,23 @@ def in_notebook() -> bool:
     return not sys.modules.keys().isdisjoint(("ipykernel", "google.colab", "marimo"))
 
 
-def live_mimebundle(source: Callable[[], Source], still: dict[str, Any]) -> dict[str, Any]:
+#: What is shown by MIME type, and what is told with it, by MIME type.
+Bundle = tuple[dict[str, Any], dict[str, Any]]
+
+
+def beside_still(shown: Any, still: dict[str, Any]) -> Bundle:
+    """What a notebook is given to show: a widget, and a picture where the widget cannot be.
+
+    Args:
+        shown: The widget. What it tells beside its data is kept: Colab needs it.
+        still: What is shown where there can be no widget, by MIME type.
+    """
+    drawn = shown._repr_mimebundle_() or {}
+    data, about = drawn if isinstance(drawn, tuple) else (drawn, {})
+    return {**data, **still}, about
+
+
+def live_mimebundle(source: Callable[[], Source], still: dict[str, Any]) -> Bundle:
     """What a notebook is given to show.
 
     Args:
@@ -182,11 +198,8 @@ def live_mimebundle(source: Callable[[], Source], still: dict[str, Any]) -> dict
         `still`, and the widget where a notebook asks and anywidget is installed.
     """
     if not in_notebook():
-        return still
+        return still, {}
     try:
-        shown = widget(live(source()))
+        return beside_still(widget(live(source())), still)
     except ImportError:
-        return still
-    bundle = shown._repr_mimebundle_()
-    drawn = bundle[0] if isinstance(bundle, tuple) else bundle
-    return {**(drawn or {}), **still}
+        return still, {}
