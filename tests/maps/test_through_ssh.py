@@ -338,9 +338,9 @@ def test_what_names_no_access_point(name: str) -> None:
 
 
 def test_a_chain_stays_on_one_machine(ap: AccessPoint) -> None:
-    """A map of a map over there takes its inputs there; one that would be here is refused."""
+    """A map of a map over there is made there, if no pool is named; one that would be here is refused."""
     m = wingspan.map(square, [1, 2], tag="first", pool=AP)
-    assert list(m.map(lambda x: x + 1, tag="second", pool=AP)) == [2, 5]
+    assert list(m.map(lambda x: x + 1, tag="second")) == [2, 5]
     with pytest.raises(SettingsError, match="a chain of it cannot be in local"):
         m.map(abs, pool="local")
     with pytest.raises(SettingsError, match="an executor"), wingspan.Executor(pool=AP) as executor:

@@ -361,6 +361,8 @@ def _make(
         layers.append(Options(memo=memo))
     options = default_options(settings).merged(*layers)
     where, *further = several(pool)
+    if chain is not None:
+        where = chain.place(where)
     if further and (chain is not None or after is not None):
         what = "a chain runs" if chain is not None else "a map that comes after others runs"
         raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={where!r}")

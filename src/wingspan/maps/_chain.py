@@ -96,6 +96,19 @@ class Chain:
                 hint="choose another tag",
             )
 
+    def place(self, where: str | Pool | None) -> str | Pool | None:
+        """Where the chain is made: `where`, or, if nothing is said, on the machine that has its maps. This is
+        found out before a pool is made ready.
+
+        Raises:
+            SettingsError: As for `check_place`.
+        """
+        if where is None:
+            kinds = (one._folder.info.pool for one in self.maps)
+            return next((kind for kind in kinds if get_pool(kind).elsewhere), None)
+        self.check_place(get_pool(where) if isinstance(where, str) else where)
+        return where
+
     def check_place(self, pool: Pool) -> None:
         """See that one machine has all the maps: workers take outputs from the folder beside their own.
 

@@ -40,8 +40,8 @@ PREFIX = "ssh://"
 #: Seconds that ssh may take to reach the machine.
 _CONNECT_SECONDS = 15
 #: ssh asks the other machine after so many seconds of silence whether it is there, and gives up when so many
-#: questions had no answer.
-_ALIVE_SECONDS, _ALIVE_QUESTIONS = 10, 2
+#: questions had no answer: later than we do, who can say what is wrong (`SILENCE_SECONDS`).
+_ALIVE_SECONDS, _ALIVE_QUESTIONS = 10, 3
 #: Seconds for ssh's master process, which is on this machine, to do what it is told.
 _MASTER_SECONDS = 5
 #: Seconds until the other end has said its first line: its home may lie on a file system that is slow, or
@@ -108,13 +108,7 @@ class Address:
 
 
 class Unreached(PoolUnavailable):
-    """An access point cannot be reached, or the connection to it broke.
-
-    Attributes:
-        was_silent: There was a connection, and nothing was heard through it for too long.
-    """
-
-    was_silent = False
+    """An access point cannot be reached, or the connection to it broke."""
 
 
 class Connection:
@@ -237,7 +231,7 @@ class Connection:
                 if "alive" in answer:
                     continue  # it is at work
                 if "notice" in answer:
-                    notice(str(answer["notice"]))
+                    notice(f"{self.address.name}: {answer['notice']}")
                 elif "progress" in answer:
                     with making_sense(self.address):
                         self._hear(*answer["progress"])
@@ -271,12 +265,10 @@ class Connection:
         except Silent as error:
             self.close(waits=False)
             _leave_master(self.address)
-            silent = Unreached(
+            raise Unreached(
                 f"{self.address.name} is not reached: {error}; the network may be gone",
                 hint="what is there goes on; the next look connects anew",
-            )
-            silent.was_silent = True
-            raise silent from None
+            ) from None
         except (Broken, OSError):
             self.close()
             raise self._unreachable() from None

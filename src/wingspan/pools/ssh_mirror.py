@@ -123,7 +123,7 @@ class Mirror:
                 except PoolUnavailable as error:
                     if self._connection is None or self._silent_since is not None:
                         raise
-                    if isinstance(error, Unreached) and error.was_silent:
+                    if isinstance(error, Unreached):
                         notice(f"{error.message}; connecting anew")
                     self._connection = None  # the network was away for a moment, or the laptop slept
                     self.told = self._look_once(reconcile=reconcile)
