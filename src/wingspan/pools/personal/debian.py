@@ -89,6 +89,8 @@ class _Apt:
             "Dir::State::Status": folder / "status",
             "Dir::Cache": folder,
             "Dir::Cache::Archives": folder / "archives",
+            # Containers' settings turn this off, and each command would read the whole index again.
+            "Dir::Cache::pkgcache": "pkgcache.bin",
             "APT::Install-Recommends": "false",
             **STRICT,
             "Acquire::Languages": "none",

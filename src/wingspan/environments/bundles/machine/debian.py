@@ -113,6 +113,8 @@ class _Apt:
             "Dir::State::Lists": state / "lists",
             "Dir::State::status": state / "status",
             "Dir::Cache": state / "cache",
+            # Containers' settings turn this off, and each command would read the whole index again.
+            "Dir::Cache::pkgcache": "pkgcache.bin",
             "Acquire::Languages": "none",
             **STRICT,
         }
