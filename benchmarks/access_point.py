@@ -22,8 +22,8 @@ from wingspan.maps._simulated import Counting, InMemory, Memory, simulate
 from wingspan.worker import rounds
 
 
-def measure(workers: int, blocks: int, retries: int, one_lost: bool) -> dict[str, Any]:
-    """Let `workers` do a map of `blocks` blocks, and count."""
+def measure(workers: int, components: int, retries: int, one_lost: bool) -> dict[str, Any]:
+    """Let `workers` do a map of so many components, and count."""
     memory = Memory()
     transports = [Counting(InMemory(memory)) for _ in range(workers)]
 
@@ -32,8 +32,9 @@ def measure(workers: int, blocks: int, retries: int, one_lost: bool) -> dict[str
 
     begin = time.process_time()
     lost = silence if one_lost else None
-    done = simulate(InMemory(memory), transports, blocks, retries=retries, lost=lost)
-    assert len({component for component, _ in done}) == blocks
+    done = simulate(InMemory(memory), transports, components, retries=retries, lost=lost, block_size=None)
+    blocks = rounds.plan_for(rounds.INITIAL, range(components), workers, may_fall=True).blocks
+    assert one_lost or len({component for component, _ in done}) == blocks
     others = [len(transport.others) for transport in transports]
     return {
         "blocks": blocks,
@@ -51,16 +52,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[50, 800])
-    parser.add_argument("--blocks-per-worker", type=int, default=rounds.BLOCKS_PER_WORKER)
+    parser.add_argument("--components-per-worker", type=int, default=rounds.MANY_COMPONENTS)
     options = parser.parse_args()
     # Every worker checks the signatures of all others' notes. Here they are one process, which needs to check
     # each only once.
     rounds.parse_settled = lru_cache(maxsize=None)(rounds.parse_settled)
     figures: dict[str, Any] = {}
     for workers in options.workers:
-        blocks = min(rounds.MAX_BLOCKS, workers * options.blocks_per_worker)
+        components = workers * options.components_per_worker
         for what, retries, one_lost in (("plain", 0, False), ("retries", 2, False), ("one_lost", 0, True)):
-            figures[f"{workers} {what}"] = measure(workers, blocks, retries, one_lost)
+            figures[f"{workers} {what}"] = measure(workers, components, retries, one_lost)
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
     print(json.dumps({"what": "access point", "machine": machine, "figures": figures}, indent=1))
 

@@ -37,6 +37,61 @@ def test_blocks_partition_the_components(chosen, block_size, workers):
     assert all((component in plan) == (component in chosen) for component in range(-1, 302))
 
 
+@given(st.integers(1, 8), st.integers(0, 100), st.integers(0, 5))
+def test_blocks_that_fall_partition_the_components(workers, more, before):
+    """Where blocks fall, each component is in one block, none is empty, those of a worker's stretch get
+    smaller, and a plan that is read back says the same.
+    """
+    length = workers * sum(rounds.FALLS) + more
+    cut = before + length // 2
+    ranges = [(before, cut), (cut + 3, before + length + 3)]
+    plan = rounds.Plan(rounds.RERUN, ranges, 9, workers, falls=rounds.FALLS)
+    blocks = [
+        [component for first, stop in plan.components(block) for component in range(first, stop)]
+        for block in range(plan.blocks)
+    ]
+    assert [component for block in blocks for component in block] == [
+        component for first, stop in ranges for component in range(first, stop)
+    ]
+    part = plan.parts[0]
+    assert [part.count(block, block + 1) for block in range(plan.blocks)] == list(map(len, blocks))
+    for worker in range(workers):
+        own = list(map(len, blocks[part.stretch(worker) : part.own_stop(worker)]))
+        assert len(own) == len(rounds.FALLS)
+        assert all(0 < after <= size + 1 for size, after in zip(own, own[1:]))  # noqa: RUF007
+    again = rounds.Plan.loads(KEY, plan.dumps(KEY, 1), 1)
+    assert [again.components(block) for block in range(again.blocks)] == [
+        plan.components(block) for block in range(plan.blocks)
+    ]
+    parts = rounds.Plan.of(rounds.RERUN, [part, rounds.Plan(rounds.RERUN, [(900, 990)], 9, 2).parts[0]])
+    again = rounds.Plan.loads(KEY, parts.dumps(KEY, 1), 1)
+    assert [part.falls for part in again.parts] == [rounds.FALLS, ()]
+
+
+def test_blocks_fall_where_many_workers_have_many_components():
+    """Few blocks a worker do where many share a round; where they are few, or each has few components, or
+    workers may not know such blocks, or somebody has chosen a size, all blocks are equal.
+    """
+    many = rounds.MANY_WORKERS, rounds.MANY_WORKERS * rounds.MANY_COMPONENTS
+
+    def falls(workers, count, kind=rounds.INITIAL, **how):
+        plan = rounds.plan_for(kind, range(count), workers, **{"may_fall": True, **how})
+        assert plan.blocks <= rounds.MAX_BLOCKS
+        return plan.falls
+
+    assert falls(*many)
+    assert not falls(many[0] - 1, many[1])
+    assert not falls(many[0], many[1] - 1)
+    assert not falls(*many, may_fall=False)
+    assert not falls(*many, block_size=7)
+    assert not falls(*many, kind=rounds.REPAIR)
+    assert not falls(5000, 5000 * rounds.MANY_COMPONENTS)
+    first = rounds.plan_for(rounds.INITIAL, range(many[1]), many[0], may_fall=True)
+    assert rounds.plan_again({0: first}, rounds.RERUN, range(many[1]), many[0]).falls
+    plain = rounds.plan_for(rounds.INITIAL, range(many[1]), many[0])
+    assert not rounds.plan_again({0: plain}, rounds.RERUN, range(many[1]), many[0]).falls
+
+
 @given(st.integers(1, 10**6), st.integers(1, 5000))
 def test_a_plan_has_neither_too_many_nor_too_few_blocks(count, workers):
     """Blocks are few enough to claim and, where there are components enough, one at least for each worker."""

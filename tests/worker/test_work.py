@@ -63,11 +63,18 @@ def test_a_worker_alone_takes_every_block_once(folder):
 
 
 @settings(max_examples=25)
-@given(st.data(), st.integers(1, 5), st.integers(1, 60))
-def test_workers_share_all_blocks(tmp_path_factory, data, workers, count):
-    """However the calls of several workers interleave, each block is taken exactly once, and none is left."""
+@given(st.data(), st.integers(1, 5), st.integers(1, 60), st.booleans())
+def test_workers_share_all_blocks(tmp_path_factory, data, workers, count, fall):
+    """However the calls of several workers interleave, each block is taken exactly once, and none is left;
+    also where blocks fall.
+    """
     folder = Folder(tmp_path_factory.mktemp("share") / "map")
-    folder.publish(0, rounds.INITIAL, range(count), workers=workers)
+    if fall:
+        plan = rounds.Plan(rounds.INITIAL, [(0, 90)], 9, data.draw(st.integers(1, 6)), falls=(4, 3, 2, 1))
+        assert rounds.publish(folder.transport, KEY, 0, plan, "n0")
+        count = plan.blocks
+    else:
+        folder.publish(0, rounds.INITIAL, range(count), workers=workers)
     sources = [folder.source(f"{worker}.0") for worker in range(workers)]
     found, active = [], list(range(workers))
     while active:
@@ -85,6 +92,22 @@ def test_workers_begin_in_their_own_stretches(folder):
     folder.publish(0, rounds.INITIAL, range(100), workers=4)
     sources = [folder.source(f"{worker}.0") for worker in range(4)]
     assert [source.next_block().number for source in sources] == [0, 25, 50, 75]
+
+
+def test_whoever_helps_begins_with_what_is_large(folder):
+    """Where blocks fall, a worker that has done its own stretch takes the largest blocks that are free of
+    another, since what takes long is to be begun early; and it tries none that another has.
+    """
+    plan = rounds.Plan(rounds.INITIAL, [(0, 100)], 20, 2, falls=(4, 3, 2, 1))
+    assert rounds.publish(folder.transport, KEY, 0, plan, "n0")
+    other = folder.source("1.0")
+    assert other.next_block().number == 4
+    counting = Counting(folder.transport)
+    (folder.path / "results/0.0").touch()
+    assert taken(WorkSource(counting, KEY, 0, "0.0", 0, 120.0)) == [
+        (0, block) for block in (0, 1, 2, 3, 5, 6, 7)
+    ]
+    assert counting.claims == 7
 
 
 def test_a_second_start_resumes_what_the_first_left(folder):

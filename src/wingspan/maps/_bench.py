@@ -30,9 +30,10 @@ from wingspan.worker import rounds
 
 __all__ = ["Load", "counted_requests", "measure_load", "simulate_load", "slots_of"]
 
-#: Blocks of each worker: of a measured map, whose components sleep, and of a simulated one, as maps have
-#: them.
-_BLOCKS, _SIMULATED_BLOCKS = 8, rounds.BLOCKS_PER_WORKER
+#: Blocks of each worker of a measured map, whose components sleep.
+_BLOCKS = 8
+#: Components of each worker of a simulated map: as many as make its blocks fall, where it has enough workers.
+_COMPONENTS = rounds.MANY_COMPONENTS
 #: Seconds between two looks at the shadows.
 _LOOK_SECONDS = 0.1
 
@@ -98,19 +99,18 @@ def slots_of(pool: Pool) -> int:
     )
 
 
-def simulate_load(workers: int, blocks_per_worker: int = _SIMULATED_BLOCKS) -> Load:
+def simulate_load(workers: int) -> Load:
     """What so many workers would ask, each of which is the real code in this process.
 
     Args:
-        workers: How many.
-        blocks_per_worker: How many blocks each finds, as long as a map may have so many.
+        workers: How many. The map has so many components for each that it is cut into blocks as one of many
+            short components is.
     """
     memory = Memory()
-    blocks = min(rounds.MAX_BLOCKS, workers * blocks_per_worker)
     transports = [Counting(InMemory(memory)) for _ in range(workers)]
     with _signatures_are_checked_once():
         publisher: Any = InMemory(memory)
-        simulate(publisher, transports, blocks)
+        blocks = len(simulate(publisher, transports, workers * _COMPONENTS, block_size=None))
     others = [len(transport.others) for transport in transports]
     return Load(
         workers=workers,

@@ -157,7 +157,7 @@ def create(
         plan=lambda to_do, workers: (
             rounds.plan_for(rounds.INITIAL, range(coming.MOST), workers, 1)
             if opened
-            else _first_plan(asked, options, pools, to_do, workers)
+            else _first_plan(asked, options, pools, to_do, workers, may_fall=chain is None)
         ),
         fixed=fixed,
         files=lambda: _files_of(function, fixed, options, pools),
@@ -249,7 +249,13 @@ def check_pool(options: Options, pool: Pool) -> None:
 
 
 def _first_plan(
-    asked: Asked, options: Options, pools: Sequence[Pool], to_do: Sequence[int], workers: int
+    asked: Asked,
+    options: Options,
+    pools: Sequence[Pool],
+    to_do: Sequence[int],
+    workers: int,
+    *,
+    may_fall: bool,
 ) -> rounds.Plan:
     """What the first round does: components that are to be done, in groups that need the same."""
     groups = asked.groups(to_do)
@@ -265,7 +271,7 @@ def _first_plan(
             timed=any(pool.rewards_short_jobs for pool in pools),
         )
     if not groups:
-        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size)
+        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size, may_fall=may_fall)
     return rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)
 
 

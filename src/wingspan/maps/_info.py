@@ -9,12 +9,14 @@ import attrs
 
 from wingspan.worker import formats
 
-__all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_PARTS", "MOVED", "MapInfo"]
+__all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_FALLS", "FORMAT_WITH_PARTS", "MOVED", "MapInfo"]
 
 #: The format that is written, and those that can be read. In format 1 frames are of an older kind, and
-#: nothing is in pieces. In format 3 there are rounds with several parts (`wingspan.worker.parts`).
-FORMAT, FORMATS = 2, frozenset({1, 2, 3})
+#: nothing is in pieces. In format 3 there are rounds with several parts (`wingspan.worker.parts`), and in
+#: format 4 rounds whose blocks fall (`wingspan.worker.parts.Part.falls`).
+FORMAT, FORMATS = 2, frozenset({1, 2, 3, 4})
 FORMAT_WITH_PARTS = 3
+FORMAT_WITH_FALLS = 4
 #: Folder of a map with the files that were sent with it from another machine.
 MOVED = "files_sent_here"
 

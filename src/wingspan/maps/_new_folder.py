@@ -17,7 +17,7 @@ from wingspan.maps._carried import FixedFiles
 from wingspan.maps._commands import keep_command
 from wingspan.maps._errors import MapError, no_inputs
 from wingspan.maps._folder import MapFolder, maps_root
-from wingspan.maps._info import FORMAT_WITH_PARTS, MapInfo
+from wingspan.maps._info import FORMAT_WITH_FALLS, FORMAT_WITH_PARTS, MapInfo
 from wingspan.maps._inputs import FromInputs, write_inputs
 from wingspan.maps._pickled import PickledFunction
 from wingspan.pools.zipapp import copied
@@ -152,9 +152,10 @@ def _write_rest(
     worker = folder / "worker.pyz"
     new.write_whole(worker.name, archive.read_bytes())  # a copy: what lies in the cache is not the map's
     copied(archive, worker)
+    form = FORMAT_WITH_PARTS if first.has_needs or first.rest else info.format
     whole = attrs.evolve(
         info,
-        format=FORMAT_WITH_PARTS if first.has_needs or first.rest else info.format,
+        format=FORMAT_WITH_FALLS if first.falls else form,
         function_bytes=function_bytes,
         archive_bytes=worker.stat().st_size,
         own_modules=sorted(function.own.packed),

@@ -73,7 +73,8 @@ class Options:
         workers: How many workers. None: as many as this machine's cores, or up to 1,000 on a site's pool, and
             never more than components. 0: none are submitted, now or later; you submit them yourself with
             what ``wingspan render --from TAG`` writes.
-        block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks.
+        block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks;
+            with 250 workers or more, 10 that get smaller.
         retries: How often a component that fails is tried again, on whichever worker comes next.
         retry_memory: The most memory that is asked for, ``"16GB"``, when a component or a job took more than
             it had asked for: it is done again with twice as much, and again. None: it fails.

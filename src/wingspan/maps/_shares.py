@@ -8,7 +8,9 @@ until somebody looks at the map; then the records go to all others, in ``results
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -174,9 +176,17 @@ def assign(
     """
     free = list(_unclaimed(folder, known, needs, usual))
     among = min(among, len(free))
+    # Where blocks differ in size, each gets about as many components as the others.
+    fall = any(plan.falls for plan in known.plans.values())
+    ends = list(
+        itertools.accumulate(
+            known.plans[number].part_of(block).count(block, block + 1) if fall else 1
+            for number, block in free
+        )
+    )
     found: list[Share] = []
     for worker in range(min(count, among)):
-        low, high = worker * len(free) // among, (worker + 1) * len(free) // among
+        low, high = (bisect.bisect_right(ends, one * ends[-1] // among) for one in (worker, worker + 1))
         blocks: dict[int, list[int]] = {}
         for number, block in free[low:high]:
             blocks.setdefault(number, []).append(block)

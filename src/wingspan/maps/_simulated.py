@@ -163,6 +163,10 @@ def finish(
     box.flush()
 
 
+def _all_but(component: int) -> Callable[[int], bool]:
+    return lambda one: one != component
+
+
 def simulate(
     publisher: Transport,
     transports: list[Counting],
@@ -171,8 +175,9 @@ def simulate(
     retries: int = 0,
     failing: frozenset[int] = frozenset(),
     lost: Callable[[str], object] | None = None,
+    block_size: int | None = 1,
 ) -> list[tuple[int, bool]]:
-    """Let one worker for each of `transports` do a map of so many components, in blocks of one.
+    """Let one worker for each of `transports` do a map of so many components.
 
     Args:
         publisher: Writes the first round; what it asks is not counted.
@@ -182,12 +187,14 @@ def simulate(
         failing: Components that fail at the first attempt.
         lost: Given, the first worker claims a block and is never heard of again. It is called with the name
             of that worker's results, and has to make these older than the lease.
+        block_size: As in a map's options. Of larger blocks only the first component gets a record.
 
     Returns:
-        What was done, in order: the component, and whether it failed.
+        What was done, in order: the first component of each block, and whether it failed.
     """
     workers = len(transports)
-    rounds.publish(publisher, KEY, 0, rounds.plan_for(rounds.INITIAL, range(components), workers, 1), "first")
+    plan = rounds.plan_for(rounds.INITIAL, range(components), workers, block_size, may_fall=True)
+    rounds.publish(publisher, KEY, 0, plan, "first")
     sources = []
     for worker, transport in enumerate(transports):
         transport.create_exclusively(f"results/{worker}.0", b"")
@@ -205,6 +212,7 @@ def simulate(
             if block is not None:
                 first, _ = block.next_run()
                 failed = [first] if first in failing and block.attempt == 0 else []
+                block.drop(_all_but(first))
                 finish(transports[worker], f"{worker}.0", block, failed)
                 done.append((first, bool(failed)))
             elif not sources[worker].another_round():

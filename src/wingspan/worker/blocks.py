@@ -85,6 +85,7 @@ class Round(object):
         exhausted: Whether every block is claimed.
         folded: All of it is finished, and its claims are gone.
         looks: How often the claims were listed.
+        refused: How many claims in a row others had.
         free: Runs of blocks that were unclaimed when the claims were listed last.
         mine: Runs of blocks that this worker may do.
         tried: Blocks that this worker has tried to claim, where the round has few.
@@ -100,7 +101,7 @@ class Round(object):
         self.stop = 0
         self.exhausted = False
         self.folded = False
-        self.looks = 0
+        self.looks = self.refused = 0
         self.free: "List[Tuple[int, int]]" = []
         self.mine: "List[Tuple[int, int]]" = []
         self.tried: "Set[int]" = set()

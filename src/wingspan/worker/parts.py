@@ -28,7 +28,9 @@ class Part(object):
     Attributes:
         needs: What is asked for instead of what the map's options say, by option; sizes are bytes.
         ranges: ``[(first, stop), …]``: the components, ascending.
-        block_size: Components of a block (the last may have fewer).
+        block_size: Components of a block (the last may have fewer); where blocks fall, about their mean.
+        falls: How each worker's stretch is cut into blocks, the largest first: with (3, 2, 1) they have a
+            half, a third, and a sixth of it. Empty: all blocks are equal.
         workers: How many workers it expects: worker w starts at block ``w * blocks // workers``.
         shared: Workers of other parts that have at least as much may help.
         first_block: Number of its first block in the plan.
@@ -37,10 +39,12 @@ class Part(object):
     """
 
     __slots__ = (
+        "_before",
         "_firsts",
         "_starts",
         "block_size",
         "blocks",
+        "falls",
         "first_block",
         "length",
         "needs",
@@ -56,12 +60,15 @@ class Part(object):
         block_size: "int",
         workers: "int",
         shared: "bool" = False,
+        falls: "Sequence[int]" = (),
     ) -> "None":
         self.needs = dict(needs)
         self.ranges = [(int(first), int(stop)) for first, stop in ranges]
         self.block_size = int(block_size)
         self.workers = max(1, int(workers))
         self.shared = shared
+        self.falls = tuple(falls)
+        self._before = [sum(self.falls[:place]) for place in range(len(self.falls) + 1)]
         self.first_block = 0
         self._firsts = [first for first, _ in self.ranges]
         self._starts: "List[int]" = []
@@ -69,14 +76,36 @@ class Part(object):
         for first, stop in self.ranges:
             self._starts.append(self.length)
             self.length += stop - first
-        self.blocks = -(-self.length // self.block_size)
+        self.blocks = self.workers * len(self.falls) if falls else -(-self.length // self.block_size)
+
+    def _begin(self, block: "int") -> "int":
+        """How many of its components come before `block`, counted from its own first block."""
+        if not self.falls:
+            return min(block * self.block_size, self.length)
+        stretch, place = divmod(block, len(self.falls))
+        low, high = (one * self.length // self.workers for one in (stretch, stretch + 1))
+        return low + (high - low) * self._before[place] // self._before[-1]
+
+    def count(self, first: "int", stop: "int") -> "int":
+        """How many components blocks ``first … stop - 1``, numbers of the plan, have."""
+        return self._begin(stop - self.first_block) - self._begin(first - self.first_block)
+
+    def begin_within(self, first: "int", stop: "int") -> "int":
+        """Where a worker that helps begins in a run of free blocks, numbers of the plan: in the middle, since
+        the run's owner comes from the front. Where blocks fall, it begins with the largest free block of a
+        stretch, since what takes long is to be begun early.
+        """
+        middle = first + (stop - first) // 2
+        if self.falls:
+            return max(first, middle - (middle - self.first_block) % len(self.falls))
+        return first if stop - first <= 2 else middle
 
     def components(self, block: "int") -> "List[Tuple[int, int]]":
         """The runs of consecutive components in `block`, a number of the plan: ``[(first, stop), …]``."""
         import bisect
 
-        begin = (block - self.first_block) * self.block_size
-        end = min(begin + self.block_size, self.length)
+        begin = self._begin(block - self.first_block)
+        end = self._begin(block - self.first_block + 1)
         runs = []
         at = bisect.bisect_right(self._starts, begin) - 1
         while begin < end:
@@ -97,6 +126,12 @@ class Part(object):
     def stretch(self, worker: "int") -> "int":
         """First block of the stretch that belongs to `worker`."""
         return self.first_block + (worker % self.workers) * self.blocks // self.workers
+
+    def own_stop(self, worker: "int") -> "int":
+        """Up to here a worker goes on before it looks what is free: where blocks fall, to the end of its
+        stretch, else as long as others have not begun.
+        """
+        return self.first_block + self.blocks if not self.falls else self.stretch(worker) + len(self.falls)
 
     def is_for(self, own: "Optional[Mapping[str, Any]]", usual: "Mapping[str, Any]") -> "bool":
         """A worker with these needs does it (None: it does everything); `usual` is what the map's options
@@ -119,6 +154,8 @@ class Part(object):
         }
         if self.shared:
             plain["shared"] = True
+        if self.falls:
+            plain["falls"] = list(self.falls)
         return plain
 
     @classmethod
@@ -130,6 +167,7 @@ class Part(object):
             plain["block_size"],
             plain["workers"],
             bool(plain.get("shared")),
+            plain.get("falls", ()),
         )
 
 

@@ -39,6 +39,10 @@ RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: 
 #: claim quickly.
 BLOCKS_PER_WORKER = 32
 MAX_BLOCKS = 20000
+#: Where so many workers share one round, and each finds so many components, blocks fall (see `Part.falls`): a
+#: few blocks a worker do then, each of which costs the access point a claim, and the last are as small.
+MANY_WORKERS, MANY_COMPONENTS = 250, 256
+FALLS = (5, 5, 4, 4, 4, 3, 3, 2, 1, 1)
 
 #: Folders of a round; of a round of a map of format 1, whose workers listed in ``done`` what they had
 #: finished.
@@ -91,13 +95,14 @@ class Plan(object):
         block_size: "int",
         workers: "int",
         function: "str" = FUNCTION,
+        falls: "Sequence[int]" = (),
     ) -> "None":
         self.kind = kind
         self.function = function
         self.measured: "Optional[Dict[str, Any]]" = None
         self.rest: "Sequence[Part]" = ()
         self.rest_is_timed = False
-        self._take([Part({}, ranges, block_size, workers)])
+        self._take([Part({}, ranges, block_size, workers, falls=falls)])
 
     @classmethod
     def of(cls, kind: "str", parts: "Sequence[Part]", function: "str" = FUNCTION) -> "Plan":
@@ -131,6 +136,11 @@ class Plan(object):
         """Some of its components need something else than the map's options say."""
         return len(self.parts) > 1 or bool(self.parts[0].needs) or self.measured is not None
 
+    @property
+    def falls(self) -> "bool":
+        """Blocks of it fall."""
+        return any(part.falls for part in self.parts)
+
     def part_of(self, block: "int") -> "Part":
         """The part that has this block."""
         import bisect
@@ -159,6 +169,8 @@ class Plan(object):
             fields["parts"] = [part.to_plain() for part in self.parts]
         else:
             fields.update(ranges=self.ranges, block_size=self.block_size, workers=self.workers)
+            if self.falls:
+                fields["falls"] = list(self.parts[0].falls)
         if self.function != FUNCTION:
             fields["function"] = self.function
         if self.measured is not None:
@@ -182,7 +194,8 @@ class Plan(object):
             plan = cls.of(fields["kind"], [Part.from_plain(plain) for plain in fields["parts"]], function)
             plan.measured = fields.get("measured")
             return plan
-        return cls(fields["kind"], fields["ranges"], fields["block_size"], fields["workers"], function)
+        size, workers, falls = fields["block_size"], fields["workers"], fields.get("falls", ())
+        return cls(fields["kind"], fields["ranges"], size, workers, function, falls)
 
 
 def joined_ranges(ranges: "Iterable[Tuple[int, int]]") -> "List[Tuple[int, int]]":
@@ -219,14 +232,25 @@ def plan_for(
     workers: "int",
     block_size: "Optional[int]" = None,
     function: "str" = FUNCTION,
+    may_fall: "bool" = False,
 ) -> "Plan":
-    """A plan for `components` (a range or numbers) and about so many workers."""
+    """A plan for `components` (a range or numbers) and about so many workers. Its blocks fall only if all of
+    these know such blocks.
+    """
     if isinstance(components, range):
         ranges, count = [(components.start, components.stop)], len(components)
     else:
         ranges = ranges_of(components)
         count = sum(stop - first for first, stop in ranges)
-    return Plan(kind, ranges, _block_size(kind, count, workers, block_size), workers, function)
+    falls = _falls(kind, count, workers) if may_fall and block_size is None else ()
+    size = count // (workers * len(falls)) if falls else _block_size(kind, count, workers, block_size)
+    return Plan(kind, ranges, size, workers, function, falls)
+
+
+def _falls(kind: "str", count: "int", workers: "int") -> "Sequence[int]":
+    if kind == REPAIR or not MANY_WORKERS <= workers <= MAX_BLOCKS // len(FALLS):
+        return ()
+    return FALLS if count >= workers * MANY_COMPONENTS else ()
 
 
 def _block_size(kind: "str", count: "int", workers: "int", block_size: "Optional[int]") -> "int":
@@ -267,7 +291,8 @@ def plan_again(
 ) -> "Plan":
     """A plan for components that earlier rounds have done; each keeps its needs."""
     if not any(plan.has_needs for plan in plans.values()):
-        return plan_for(kind, components, workers, block_size, function)
+        may_fall = any(plan.falls for plan in plans.values())
+        return plan_for(kind, components, workers, block_size, function, may_fall)
     return plan_by_needs(kind, groups_of(plans, components), workers, block_size, function)
 
 

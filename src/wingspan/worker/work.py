@@ -11,9 +11,12 @@ from .history import finished_components, look_around, with_earlier
 from .transports import Gone
 from .upstream import coming_of
 
-#: A worker lists the claims of a round so often at most, and asks after so many others when it runs dry:
-#: together with the few other operations in its life at most 20 on the access point.
+#: A worker lists the claims of a round so often at most. When it runs dry, it asks after so many others, or
+#: after one, if there are more: together with the few other operations in its life at most 20 on the access
+#: point.
 MAX_LOOKS, MAX_ASKED = 5, 3
+#: After so many claims in a row that others had, one more list costs less than further attempts.
+MAX_REFUSED = 8
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -171,8 +174,10 @@ class WorkSource(object):
                 if self.coming is not None and self.coming.rules(state):
                     self.coming.tried(taken)
                 if taken:
+                    state.refused = 0
                     return self._block(state, candidate)
                 state.stop = candidate + 1  # another worker has it: look for others
+                state.refused += 1
         return None
 
     def _take(self, state: "Round", block: "int") -> "bool":
@@ -200,8 +205,8 @@ class WorkSource(object):
                 state.exhausted = True
                 return None
             if self.coming is None or not self.coming.rules(state):
-                begin = self._worker % len(mine)
-                state.position, state.stop = mine[begin].stretch(self._worker), state.mine[begin][1]
+                part = mine[self._worker % len(mine)]
+                state.position, state.stop = part.stretch(self._worker), part.own_stop(self._worker)
         if self.coming is not None and self.coming.rules(state):
             return self.coming.candidate(state)
         assert state.position is not None
@@ -209,8 +214,9 @@ class WorkSource(object):
             if state.is_tried:
                 state.exhausted = True
                 return None
-            if state.looks < MAX_LOOKS or not state.looks:
+            if state.looks < MAX_LOOKS or state.refused >= MAX_REFUSED:
                 state.looks += 1
+                state.refused = 0
                 names = self._transport.names("rounds/%d/claims" % state.number)
                 state.free = free_runs(names, state)
             free = self._next_free(state)
@@ -229,20 +235,20 @@ class WorkSource(object):
         return (self._dice >> 8) % sides
 
     def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
-        """Where to go on: the middle of the longest free run, or one of several that are as long, so that not
-        all meet there.
+        """Where to go on: in the longest free run, or in one of several that are about as long, so that
+        workers do not all meet there.
 
         The claims of a round are listed a few times at most: after that what was free then is tried to its
-        end, block by block, so that none is left behind.
+        end, block by block, so that none is left behind, until too many of these are claimed.
         """
         if not state.free:
             return None
-        longest = max(stop - first for first, stop in state.free)
-        choices = [run for run in state.free if 2 * (run[1] - run[0]) > longest]
+        lengths = [state.plan.part_of(first).count(first, stop) for first, stop in state.free]
+        longest = max(lengths)
+        choices = [run for run, length in zip(state.free, lengths) if 2 * length > longest]
         first, stop = choices[self._throw(len(choices))]
         state.free.remove((first, stop))
-        # Its owner comes from the front: begin in the middle, unless there is no owner to meet.
-        middle = first if stop - first <= 2 else first + (stop - first) // 2
+        middle = state.plan.part_of(first).begin_within(first, stop)
         if state.looks < MAX_LOOKS:
             return middle, stop  # the claims are listed again in any case
         if middle > first:
@@ -474,7 +480,7 @@ class WorkSource(object):
         now = self._now()
         components: "List[int]" = []
         begin = self._throw(len(takers))
-        for name in (takers[begin:] + takers[:begin])[:MAX_ASKED]:
+        for name in (takers[begin:] + takers[:begin])[: MAX_ASKED if len(takers) <= MAX_ASKED else 1]:
             seen = self._transport.modified("results/" + name)
             if now is None or seen is None or now - seen < self._lease:
                 continue
