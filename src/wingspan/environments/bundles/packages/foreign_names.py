@@ -14,14 +14,15 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan.environments.archives import LocalPackage, read_member
 from wingspan.environments.bundles.errors import BuildFailed, UnsafePackage
-from wingspan.environments.bundles.packages.wheels import Wheel
 from wingspan.worker import trust
+
+if TYPE_CHECKING:
+    from wingspan.environments.bundles.packages.wheels import Wheel
 
 __all__ = [
     "Contents",
@@ -326,6 +327,9 @@ def check_archives(
         UnsafePackage: A name does not; the message has the package and the name.
         BuildFailed: An archive cannot be read.
     """
+    # py-rattler's process imports this module and opens no archive.
+    from wingspan.environments.archives import LocalPackage, read_member
+
     contents = Contents(site_packages(item["record"] for item in items))
     for item in items:
         record, path = item["record"], Path(item["path"])
