@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a 
 
 #: A machine where an ordinary user may make no user namespace, with the folder $1, if it is not empty.
 MACHINE = """
+umask 022
 mount -t tmpfs tmpfs /opt
 [ -z "$1" ] || mkdir -p "$1"
 shift

@@ -169,6 +169,7 @@ def test_nothing_works(build: Build, job_folder: Path, bare_path: str, as_ordina
     """Where there is no way at all, the error names each way and what it lacks."""
     path = Path(bare_path).with_name("nothing")
     path.mkdir(exist_ok=True)
+    path.chmod(0o755)
     for name in set(BARE) - {"unshare", "mount"}:
         if not (path / name).exists():
             (path / name).symlink_to(Path(bare_path, name).readlink())
@@ -176,7 +177,9 @@ def test_nothing_works(build: Build, job_folder: Path, bare_path: str, as_ordina
     text = script.executable.read_text().replace(
         ":/usr/sbin:/sbin:/usr/bin:/bin", ""
     )  # it adds the usual places
-    (job_folder / script.executable.name).write_text(text)
+    starter = job_folder / script.executable.name
+    starter.write_text(text)
+    starter.chmod(0o755)
     done = run(build("small"), ["true"], job_folder, path=str(path), user=as_ordinary_user, helper=False)
     assert done.returncode == 122
     for part in (
@@ -614,6 +617,7 @@ def test_a_security_policy_against_mounts(build: Build, job_folder: Path, as_ord
         pytest.skip("hiding /opt, for this test only, needs root")
     fake = job_folder / "bin/mount"
     fake.parent.mkdir()
+    fake.parent.chmod(0o755)
     fake.write_text("#!/bin/sh\nexit 1\n")
     fake.chmod(0o755)
 
@@ -634,6 +638,7 @@ def test_without_namespaces_the_environment_moves(build: Build, job_folder: Path
     """
     path = Path(bare_path).with_name("no-namespaces")
     path.mkdir(exist_ok=True)
+    path.chmod(0o755)
     for name in set(BARE) - {"unshare"}:
         if not (path / name).exists():
             (path / name).symlink_to(Path(bare_path, name).readlink())
