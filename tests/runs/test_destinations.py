@@ -21,18 +21,27 @@ from wingspan.runs import InvalidRun, Run, RunFailed, render
 from wingspan.runs._rehearse import rehearse
 from wingspan.runs._request import RunRequest
 
-_WRITE = "echo {lr}:$lr >model.pt; mkdir -p res/deep; echo r >res/deep/a; echo log >log.txt; exit ${CODE:-0}"
+_WRITE = """echo {lr}:$lr >model.pt; mkdir -p res/deep; echo r >res/deep/a; echo log >log.txt
+for i in a res/b keep; do echo $i >$i.csv; done; exit ${CODE:-0}"""
 
 
 def test_outputs_go_to_files_of_this_machine(folders: Path, done, wingspan_cli) -> None:
     """A file and a folder lie at their addresses, which hold the parameter's value and the job's number, and
     not among the outputs that came back; status and fetch name them; an address with a file is written anew.
+    What matches a pattern goes into the folder of its address, but for outputs that are named themselves.
     """
     there = folders / "new" / "place"
     run = done(
         wingspan.run(
             ["sh", "-c", _WRITE],
-            outputs=[f"model.pt=file://{there}/{{lr}}.pt", f"res=file://{there}/res-{{number}}", "log.txt"],
+            outputs=[
+                f"model.pt=file://{there}/{{lr}}.pt",
+                f"res/deep=file://{there}/res-{{number}}",
+                f"*.csv=file://{there}/{{lr}}-tables/",
+                f"res/[b]*=file://{there}/{{lr}}-tables/",
+                "keep.csv",
+                "log.txt",
+            ],
             sweep={"lr": ["0.1", "a b"]},
             pool="local",
         )
@@ -40,11 +49,18 @@ def test_outputs_go_to_files_of_this_machine(folders: Path, done, wingspan_cli) 
     run.check()
     assert (there / "0.1.pt").read_text() == "0.1:0.1\n"
     assert (there / "a b.pt").read_text() == "a b:a b\n"
-    assert (there / "res-1/deep/a").read_text() == "r\n"
-    assert list(run.outputs(0)) == ["log.txt"]
+    assert (there / "res-1/a").read_text() == "r\n"
+    tables = there / "a b-tables"
+    assert {str(one.relative_to(tables)) for one in tables.rglob("*.csv")} == {"a.csv", "res/b.csv"}
+    assert list(run.outputs(0)) == ["keep.csv", "log.txt"]
     sent = run.status().jobs[1].sent
-    assert sent == {"model.pt": f"file://{there}/a%20b.pt", "res": f"file://{there}/res-1"}
-    assert [path.name for path in run.fetch("here")[0]] == ["log.txt"]
+    assert sent == {
+        "model.pt": f"file://{there}/a%20b.pt",
+        "res/deep": f"file://{there}/res-1",
+        "*.csv": f"file://{there}/a%20b-tables",
+        "res/[b]*": f"file://{there}/a%20b-tables",
+    }
+    assert [path.name for path in run.fetch("here")[0]] == ["keep.csv", "log.txt"]
     for command in ("status", "fetch"):
         assert f"model.pt: file://{there}/0.1.pt" in wingspan_cli(command, run.name).stderr
     (there / "0.1.pt").write_text("old")
@@ -58,16 +74,16 @@ def test_what_cannot_be_sent_comes_back(folders: Path, done) -> None:
     nothing is lost.
     """
     place = folders / "place"
-    script = f"echo precious >model.pt; rm -rf '{place}'; echo >'{place}'"
-    run = done(
-        wingspan.run(["sh", "-c", script], outputs=[f"model.pt=file://{place}/model.pt"], pool="local")
-    )
+    script = f"echo precious >model.pt; mkdir in; echo 1 >in/a.csv; rm -rf '{place}'; echo >'{place}'"
+    outputs = [f"in/*=file://{place}/tables/", f"model.pt=file://{place}/model.pt"]
+    run = done(wingspan.run(["sh", "-c", script], outputs=outputs, pool="local"))
     job = run.status().jobs[0]
     assert (job.state, job.code, job.sent) == ("failed", 119, {})
     assert job.reason is not None
     assert job.reason.startswith("the output model.pt could not be sent, and comes back instead: ")
     assert str(place) in job.reason
-    assert run.outputs()["model.pt"].read_text() == "precious\n"
+    found = {name: path.read_text() for name, path in run.outputs().items()}
+    assert found == {"in/a.csv": "1\n", "model.pt": "precious\n"}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +91,7 @@ def test_what_cannot_be_sent_comes_back(folders: Path, done) -> None:
     [
         (["model.pt=osdf:///ospool/me/m.pt"], {}, "outputs of this pool cannot go to osdf:///ospool/me/m.pt"),
         (["*.pt=file:///tmp/m"], {}, "is a pattern"),
+        (["*.pt=file:///tmp/m/"], {"sweep": {"lr": [1, 2]}}, "jobs 0 and 1 would be written to"),
         (["m.pt=file:///tmp/x/m"], {"sweep": {"lr": [1, 2]}}, "jobs 0 and 1 would be written to"),
         (["a=file:///tmp/x/m", "b=file:///tmp/x/m"], {}, "two outputs of a job would be written to"),
         (["m=file:///tmp/{lr}/m"], {"sweep": {"lr": ["../x"]}}, "cannot be a part of an address"),
@@ -165,6 +182,7 @@ def test_htcondors_plugin_sends_them(use_personal_pool: PersonalPool, server: tu
                 f"model.pt={url}/{{lr}}.pt",
                 f"res={url}/res-{{number}}",
                 f"none={url}/{{lr}}/none",
+                f"[ak]*.csv={url}/tables-{{number}}/",
                 "log.txt",
             ],
             sweep={"lr": ["0.1", "a b"]},
@@ -175,9 +193,21 @@ def test_htcondors_plugin_sends_them(use_personal_pool: PersonalPool, server: tu
     assert [job.missing for job in run.status().jobs] == [("none",), ("none",)]
     assert (folder / "a b.pt").read_text() == "a b:a b\n"
     assert (folder / "res-0/deep/a").read_text() == "r\n"
-    assert sorted(path.name for path in folder.iterdir()) == ["0.1.pt", "a b.pt", "res-0", "res-1"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0.1.pt",
+        "a b.pt",
+        "res-0",
+        "res-1",
+        "tables-0",
+        "tables-1",
+    ]
+    assert sorted(path.name for path in (folder / "tables-1").iterdir()) == ["a.csv", "keep.csv"]
     assert list(run.outputs(1)) == ["log.txt"]
-    assert run.status().jobs[1].sent == {"model.pt": f"{url}/a%20b.pt", "res": f"{url}/res-1"}
+    assert run.status().jobs[1].sent == {
+        "model.pt": f"{url}/a%20b.pt",
+        "res": f"{url}/res-1",
+        "[ak]*.csv": f"{url}/tables-1",
+    }
 
 
 @pytest.mark.htcondor

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from wingspan.runs._spec import RunSpec
 
 __all__ = [
+    "GATHERED",
     "check_destinations",
     "destinations_of_job",
+    "gathered_as",
+    "is_pattern",
     "plugin_requirement",
     "refuse_without_outputs",
     "rendered_remaps",
@@ -27,6 +30,8 @@ __all__ = [
     "transfer_remaps",
 ]
 
+#: Folders of what matches patterns, among the outputs of a job, begin so.
+GATHERED = ".wingspan-sent-"
 #: In an address, it stands for the number of the job.
 NUMBER = "{number}"
 _GIVEN = re.compile(r"(?P<path>.+?)=(?P<url>[A-Za-z][A-Za-z0-9+.-]*://.*)", re.DOTALL)
@@ -42,16 +47,19 @@ def split_outputs(given: Iterable[str], destination: str | None) -> tuple[tuple[
     """Paths of outputs, and where those of them go that do not come back.
 
     Args:
-        given: Paths, patterns, or ``PATH=URL``.
+        given: Paths, patterns, ``PATH=URL``, or ``PATTERN=URL/``: what matches goes into that folder, with
+            its path.
         destination: Folder that all others go to; None: they come back.
 
     Raises:
-        InvalidRun: An address cannot be one, or a pattern is to go to one.
+        InvalidRun: An address cannot be one, or that of a pattern is no folder.
 
     >>> split_outputs(["log.txt", "model.pt=osdf:///ospool/me/model.pt"], None)
     (('log.txt', 'model.pt'), {'model.pt': 'osdf:///ospool/me/model.pt'})
     >>> split_outputs(["log.txt"], "osdf:///ospool/me/")[1]
     {'log.txt': 'osdf:///ospool/me/log.txt'}
+    >>> split_outputs(["*.pt=osdf:///ospool/me/models/"], None)[1]
+    {'*.pt': 'osdf:///ospool/me/models'}
     """
     if destination is not None and not is_url(destination):
         raise InvalidRun(
@@ -64,20 +72,34 @@ def split_outputs(given: Iterable[str], destination: str | None) -> tuple[tuple[
         match = _GIVEN.fullmatch(one)
         path, url = (match["path"], match["url"]) if match else (one, None)
         if url is None and destination is not None:
-            url = f"{destination.rstrip('/')}/{path}"
+            url = f"{destination.rstrip('/')}/{'' if is_pattern(path) else path}"
         paths.append(path)
         if url is None:
             continue
-        if any(character in path for character in "*?["):
-            raise InvalidRun(
-                f"the output {path!r} is a pattern, and only a file or a folder can go to {url}",
-                hint="have the command write these files into a folder, and name that",
-            )
+        if is_pattern(path):
+            if not url.endswith("/"):
+                raise InvalidRun(
+                    f"the output {path!r} is a pattern: what matches goes into a folder, and {url} names none",
+                    hint=f"write the address with a slash at its end: {path}={url}/",
+                )
+            url = url.rstrip("/")
         with raised_as(refused=InvalidRun):
             check_url(url, "output")
         if found.setdefault(path, url) != url:
             raise InvalidRun(f"the output {path!r} is to go to {found[path]} and to {url}", hint="name one")
     return tuple(dict.fromkeys(paths)), found
+
+
+def is_pattern(path: str) -> bool:
+    """Whether an output stands for whatever matches it."""
+    return any(character in path for character in "*?[")
+
+
+def gathered_as(spec: RunSpec, path: str) -> str:
+    """What is sent to the address of `path`, by its place among the outputs: of a pattern the folder that the
+    job's script puts all into that matches.
+    """
+    return f"{GATHERED}{[*spec.destinations].index(path)}" if is_pattern(path) else path
 
 
 def destinations_of_job(spec: RunSpec, number: int) -> dict[str, str]:
@@ -105,8 +127,9 @@ def check_destinations(spec: RunSpec, pool: Pool) -> None:
     _check_values(spec)
     seen: dict[str, int] = {}
     for number in range(len(spec.rows)):
-        for url in destinations_of_job(spec, number).values():
-            if url in seen:
+        folders = set[str]()  # what matches several patterns of a job may go into one folder
+        for path, url in destinations_of_job(spec, number).items():
+            if url in seen and not (is_pattern(path) and url in folders):
                 several = seen[url] != number
                 who = f"jobs {seen[url]} and {number}" if several else "two outputs of a job"
                 raise InvalidRun(
@@ -116,6 +139,8 @@ def check_destinations(spec: RunSpec, pool: Pool) -> None:
                     else "give each its own",
                 )
             seen[url] = number
+            if is_pattern(path):
+                folders.add(url)
     if pool.moves_files:
         transfer_remaps(spec)
         _check_plugins(spec, pool)
@@ -282,7 +307,7 @@ def rendered_remaps(spec: RunSpec, job: str, macro: Callable[[str], str]) -> str
     entries = []
     for path, url in spec.destinations.items():
         target = url if "number" in spec.parameters else url.replace(NUMBER, job)
-        place, address = (filled(text, spec.parameters, values) for text in (path, target))
+        place, address = (filled(text, spec.parameters, values) for text in (gathered_as(spec, path), target))
         entries.append(f"outputs-$(Cluster)-{job}/{place}={address}")
     return f'"{";".join(entries)}"'
 
@@ -291,13 +316,15 @@ def _entries(spec: RunSpec, number: int, *, numbered: bool = True) -> str:
     """The list for one job; a NUL stands for the number of the process."""
     found = destinations_of_job(spec, number) if numbered else dict(spec.destinations)
     entries = []
-    for path, url in found.items():
-        for text in (path, url):
+    places = [gathered_as(spec, path) for path in spec.destinations]
+    for (path, url), gathered in zip(found.items(), places, strict=True):
+        place = gathered if is_pattern(path) else path
+        for text in (place, url):
             if odd := _SPECIAL.search(text):
                 raise InvalidRun(
                     f"the output {path!r} cannot go to {url}: HTCondor has no way to write the character {odd[0]!r} there",
                     hint="rename the file; in an address, write the character with % and its number",
                 )
         target = url if numbered else url.replace(NUMBER, "\0")
-        entries.append(f"outputs-\0/{path}={target}")
+        entries.append(f"outputs-\0/{place}={target}")
     return ";".join(entries)

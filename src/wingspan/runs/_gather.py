@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wingspan._python import this_python
 from wingspan._shell import Shell, filled, words
-from wingspan.runs._destinations import destinations_of_job
+from wingspan.runs._destinations import GATHERED, destinations_of_job, gathered_as, is_pattern
 from wingspan.runs._spec import RunSpec
 from wingspan.runs._words import path_word, pattern
 
@@ -54,10 +54,26 @@ def _sending(spec: RunSpec, *, shared: bool) -> Shell:
     table = []
     for number in range(len(spec.rows)):
         sends = "; ".join(
-            f"wingspan_send {words((path, url))}" for path, url in destinations_of_job(spec, number).items()
+            f"wingspan_send_matching {words((shown, gathered_as(spec, path), url))} {pattern(path, spec.parameters)}"
+            if is_pattern(path)
+            else f"wingspan_send {words((shown, url))}"
+            for path, (shown, url) in zip(
+                spec.destinations, destinations_of_job(spec, number).items(), strict=True
+            )
         )
         table.append(f"        {number}) {sends} ;;")
     calls = Shell("\n".join(["    case $wingspan_number in", *table, "    esac"]))
+    if any(map(is_pattern, spec.destinations)):
+        # Patterns match below the folder of the outputs, and no output that has a line of its own.
+        own = (path_word(path, spec.parameters) for path in spec.outputs if not is_pattern(path))
+        matching = filled(
+            SCRIPTS / "matching.sh",
+            own=Shell("".join(f"{path} | " for path in own)),
+            gathered=Shell(GATHERED),
+        )
+        calls = Shell(
+            f'{matching}\n    cd "$wingspan_outputs"\n{calls}\n    cd "$wingspan_back"; wingspan_outputs=$wingspan_given'
+        )
     if not shared:
         return filled(SCRIPTS / "send_moved.sh", calls=calls)
     program = words((this_python(), "-m", "wingspan.stores.sending"))
