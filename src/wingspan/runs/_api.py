@@ -132,7 +132,8 @@ def run(
         inject: Wheels of your own that go into the environment as well.
         inputs: Files, folders and URLs that go along. Relative ones keep their folders; they are copied now.
         outputs: Paths and patterns that come back. ``"model.pt=osdf:///ospool/me/model.pt"`` goes to that
-            address instead; ``{number}`` in it is the job's number, ``{lr}`` the value of a parameter.
+            address instead, ``"*.pt=osdf:///ospool/me/"`` into that folder; ``{number}`` in it is the job's
+            number, ``{lr}`` the value of a parameter.
         output_destination: Address of a folder that all outputs without an address of their own go to.
         name: The run's name; None: made up.
         cpus, gpus: Cores and GPU devices of each job.
