@@ -280,6 +280,20 @@ def opened(application, tmp_path, data_dir):
         server.wait()
 
 
+def painted(face, cell):
+    """Red, green and blue of a cell that is in the first line of the grid."""
+    return face.locator(".ws-board canvas").evaluate(
+        "(canvas, cell) => [...canvas.getContext('2d').getImageData(18 * cell + 4, 13, 1, 1).data.slice(0, 3)]",
+        cell,
+    )
+
+
+def shade(face, state):
+    """Red, green and blue of a state."""
+    text = face.evaluate(f"face => getComputedStyle(face).getPropertyValue('--ws-{state}')")
+    return [int(text.strip()[at : at + 2], 16) for at in (1, 3, 5)]
+
+
 def cells_run(page):
     """Ask for all cells to be run; whether they are. A page that is busy with itself loses the request."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -326,6 +340,8 @@ def test_the_widget_in_a_notebook(application, opened, page):
     comes(lambda: "1 errored" in first.locator(".ws-legend").first.inner_text())
     picture(page, f"{application}-running")
     comes(lambda: first.locator(".ws-board[aria-busy=false]").count() == 1)
+    comes(lambda: painted(first, 0) == shade(first, "completed"))
+    comes(lambda: painted(first, 39) == shade(first, "idle"))
     first.locator(".ws-board").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")

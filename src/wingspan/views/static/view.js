@@ -368,7 +368,8 @@ export function mount(element, port) {
   }
 
   function draw() {
-    if (cells === null || parts.grid.hidden || !inSight) return;
+    // Before the face is in the page there are neither colours nor a width; the first observer to look then draws it.
+    if (cells === null || parts.grid.hidden || !inSight || !root.isConnected) return;
     const perCell = cells.layer === "state" ? 2 : 1;
     const count = Math.ceil((cells.stop - cells.first) / cells.size);
     wide = wide || board.clientWidth;
@@ -584,6 +585,7 @@ export function mount(element, port) {
   if (typeof IntersectionObserver !== "undefined") {
     const observer = new IntersectionObserver((entries) => {
       inSight = entries[entries.length - 1].isIntersecting;
+      palette = null;
       draw();
     });
     observer.observe(root);
