@@ -8,8 +8,7 @@ for wingspan_full in --full-time -T ''; do
     if wingspan_time=$(ls -dnc $wingspan_full . 2>/dev/null); then break; fi
 done
 wingspan_look() {
-    find . -type d -print -o -exec ls -nidc $wingspan_full {} + 2>/dev/null |
-        sed -e 's/^ *//' -e :a -e 's,^\([^/]*\)  ,\1 ,' -e ta  # without the columns' widths
+    find . -type d -print -o -exec ls -nidc $wingspan_full {} + 2>/dev/null
 }
 # What was there before the command. (With a checkpoint the command may start again in this folder.)
 [ -e .wingspan-there ] || {
@@ -23,6 +22,12 @@ wingspan_look() {
 wingspan_news() {
     wingspan_new="
 $(wingspan_look | LC_ALL=C awk '
+        # The columns before the path are not as wide in both lists.
+        {
+            at = index($0, "/"); if (!at) at = length($0) + 1
+            columns = substr($0, 1, at - 1); gsub(/ +/, " ", columns); sub(/^ /, "", columns)
+            $0 = columns substr($0, at)
+        }
         !now { there[$0]; next }
         $0 in there { next }
         { sub(/^[^\/]*[.]\//, "") }
@@ -61,12 +66,19 @@ wingspan_left_behind() {
     done | head -n 20
 }
 @OUTPUTS@
+# Whether this is a folder of this user's, with nothing in it.
+wingspan_is_empty() {
+    if [ ! -d "$1" ] || [ -L "$1" ] || [ ! -r "$1" ] || [ ! -w "$1" ] || [ ! -x "$1" ]; then return 1; fi
+    for wingspan_path in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        if [ -e "$wingspan_path" ] || [ -L "$wingspan_path" ]; then return 1; fi
+    done
+}
 wingspan_finish() {
     set +e  # whatever fails from here on, the rest is saved, and the exit code is the command's
     wingspan_code=$1
     umask 077
-    rm -rf "$wingspan_outputs"  # what the command has put there is no output
-    mkdir -p "$wingspan_outputs"
+    # What the command has put there is no output.
+    wingspan_is_empty "$wingspan_outputs" || { rm -rf "$wingspan_outputs"; mkdir -p "$wingspan_outputs"; }
     [ -e .wingspan-there ] || : >.wingspan-there
     wingspan_news
 @KEEP@
@@ -75,7 +87,8 @@ wingspan_finish() {
     if [ "$wingspan_code" -eq 0 ] && [ -n "$wingspan_missing" ]; then wingspan_code=@EXIT_CODE@; fi
     {
         echo "code=$wingspan_code"
-        echo "host=$(hostname)"
+        { read -r wingspan_host </proc/sys/kernel/hostname; } 2>/dev/null || wingspan_host=$(hostname)
+        echo "host=$wingspan_host"
         echo "ended=$(date +%s)"
         [ -z "$wingspan_missing" ] || printf '%s' "$wingspan_missing" | sed 's/^/missing=/'
         [ -z "${wingspan_sent:-}" ] || printf '%s' "$wingspan_sent" | sed 's/^/sent=/'
