@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from _waiting import PATIENCE
 from faults.plans import Plan
 from faults.work import PROGRAM, digest, make_function
 
@@ -244,7 +245,7 @@ def follow_hints(stage: Stage, one: Any, seconds: float, *, act: bool = True) ->
                     one.rerun()
                 elif act and isinstance(error, PoolError) and not isinstance(error, DiskError):
                     command = [sys.executable, "-m", "wingspan", "pool", "start", "--cpus", "4"]
-                    subprocess.run(command, capture_output=True, timeout=120, check=False)
+                    subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
             except Exception as second:
                 stage.events.tell_error(second, f"after {type(error).__name__}")
             time.sleep(0.5)

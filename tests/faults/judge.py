@@ -248,7 +248,7 @@ def _remove(stage: Stage, one: Any) -> None:
                 stage.events.tell("violation", kind="left", text=f"it cannot be removed: {error}")
                 break
             command = [sys.executable, "-m", "wingspan", "pool", "start", "--cpus", "4"]
-            subprocess.run(command, capture_output=True, timeout=120, check=False)
+            subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
             time.sleep(1.0)
     for other in others:
         try:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from _waiting import PATIENCE
+
 __all__ = ["Lane", "is_alive", "kill", "parent_of"]
 
 
@@ -80,7 +82,13 @@ class Lane:
     def wingspan(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "wingspan", *words]
         return subprocess.run(
-            command, env=self.environ, capture_output=True, text=True, timeout=180, check=False, cwd=self.work
+            command,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            cwd=self.work,
         )
 
     def wingspan_killed(self, seconds: float, *words: str) -> None:

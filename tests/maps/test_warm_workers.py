@@ -148,7 +148,8 @@ def test_a_long_component_has_its_slot(
 
 def test_what_takes_long_is_done_by_jobs(pool: PersonalHTCondorPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warm worker takes no more components after some seconds: the job goes on."""
-    monkeypatch.setattr(warm, "RETIRES_SECONDS", 3.0)
+    # Long enough for the first component to begin on a busy machine, and less than all of them take.
+    monkeypatch.setattr(warm, "RETIRES_SECONDS", 6.0)
 
     def component(x: int) -> bool:
         time.sleep(0.3)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from _waiting import PATIENCE
 from wingspan.environments.bundles.remote import remote_file, remote_program
 
 #: dash is sh on Debian, bash on Fedora and its like, busybox on small machines.
@@ -69,7 +70,7 @@ def call(shell: str, tmp_path: Path) -> Call:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     return execute
