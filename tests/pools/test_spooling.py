@@ -120,10 +120,13 @@ def test_one_job_that_cannot_be_retrieved_keeps_no_other_from_it(
     made.rename(made.with_name("away"))
     made.write_text("no folder")
     assert list(m) == [0, -1, -2]
-    assert f"the output of job {entry.cluster}.1 cannot be retrieved, tried 2 times" in caplog.text
+    assert caplog.text.count(f"the output of job {entry.cluster}.1 cannot be retrieved, tried 2 times") == 1
     assert "condor_transfer_data -name" in caplog.text
     assert [one.count for one in m._folder.submissions.entries()] == [3, 1]
     assert asked == []
+    watcher = SpoolingPool(pool).watch(m._folder.submissions.entries(), m.path)
+    (lost,) = [event for event in (*watcher.ask(), *watcher.ask()) if event.proc == 1]
+    assert (lost.code, str(lost.reason).partition(":")[0]) == (None, "its output cannot be retrieved")
     m.remove()
 
 

@@ -142,7 +142,9 @@ class HTCondorWatcher:
         return list(self._log.poll())
 
     def ask(self) -> Iterable[JobEvent]:
-        left, there = self._left, [one for one in self._submissions if self._may_be_queued(one)]
+        own = {one.cluster for one in self._submissions}
+        left = {job: event for job, event in self._left.items() if job[0] in own}
+        there = [one for one in self._submissions if self._may_be_queued(one)]
         if not there:
             return list(left.values())
         import htcondor2
@@ -165,7 +167,7 @@ class HTCondorWatcher:
                 if (one.cluster, process) not in events and (one.cluster, process) not in left
             ]
             if missing:
-                self._ask_history(schedd, missing)
+                left.update(self._ask_history(schedd, missing))
         unmade = [
             JobEvent(cluster=one.cluster, proc=process, state=JobState.UNMATERIALIZED, time=time.time())
             for one in there
@@ -177,24 +179,28 @@ class HTCondorWatcher:
     def _may_be_queued(self, one: Submission) -> bool:
         return any((one.cluster, process) not in self._left for process in range(one.count))
 
-    def _ask_history(self, schedd: Schedd, missing: Sequence[tuple[Submission, int]]) -> None:
+    def _ask_history(
+        self, schedd: Schedd, missing: Sequence[tuple[Submission, int]]
+    ) -> dict[tuple[str, int], JobEvent]:
         """See what has become of jobs that are not in the queue."""
         wanted = {(one.cluster, process) for one, process in missing}
         clusters = constraint_of(list({one.cluster: one for one, _ in missing}.values()))
         # The newest come first: jobs of these clusters that are known already may be among them.
         most = len(wanted) + len(self._left)
+        found: dict[tuple[str, int], JobEvent] = {}
         for event in map(_event_of, schedd.history(clusters, _PROJECTION, most)):
-            job = event.cluster, event.proc
-            if job in wanted and job not in self._left:
-                self._left[job] = event
-        for cluster, process in wanted - set(self._left):
-            self._left[cluster, process] = JobEvent(
+            if (event.cluster, event.proc) in wanted:
+                found.setdefault((event.cluster, event.proc), event)
+        for cluster, process in wanted - found.keys():
+            found[cluster, process] = JobEvent(
                 cluster=cluster,
                 proc=process,
                 state=JobState.REMOVED,
                 time=time.time(),
                 reason="neither in the queue nor in the history of the schedd",
             )
+        self._left.update(found)
+        return found
 
     def close(self) -> None:
         self._log.close()

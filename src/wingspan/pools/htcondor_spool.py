@@ -78,6 +78,8 @@ class SpoolingPool(HTCondorPool):
         self._name, self._collector = match[1], match[2]
         self._ad: Any = None
         self._acts = 0
+        #: What is known of the jobs of each map or run: there is a new watcher for each new submission.
+        self._known: dict[Path, _Known] = {}
 
     def title(self) -> str:
         """What it is, for people."""
@@ -163,7 +165,8 @@ class SpoolingPool(HTCondorPool):
         """Follow the jobs, and retrieve what they have made."""
         where = f"-name {self._name}" + (f" -pool {self._collector}" if self._collector else "")
         log = folder / "events.log"
-        return SpoolWatcher(self._schedd, list(submissions), log, lambda: self._acts, where)
+        known = self._known.setdefault(folder, _Known())
+        return SpoolWatcher(self._schedd, list(submissions), log, lambda: self._acts, where, known)
 
 
 @attrs.define
@@ -186,6 +189,19 @@ class _Trouble:
         return self.tries > len(_TRY_AGAIN)
 
 
+@attrs.define
+class _Known:
+    """What this process knows of the jobs of one map or run.
+
+    Attributes:
+        left: Those that have ended, and whose output is here, or will not come.
+        troubles: Those whose output could not be retrieved.
+    """
+
+    left: dict[tuple[str, int], JobEvent] = attrs.field(factory=dict)
+    troubles: dict[tuple[str, int], _Trouble] = attrs.field(factory=dict)
+
+
 class SpoolWatcher(HTCondorWatcher):
     """Asks the schedd in pauses, and retrieves the output of jobs that have ended before it tells so.
 
@@ -196,6 +212,7 @@ class SpoolWatcher(HTCondorWatcher):
         schedd, submissions, log: As for `HTCondorWatcher`.
         acts: How often this process has done something to jobs: what follows is asked for at once.
         where: Options by which HTCondor's commands find the schedd, such as ``-name ap1.example.org``.
+        known: What earlier watchers of these jobs have found out.
     """
 
     def __init__(
@@ -205,12 +222,13 @@ class SpoolWatcher(HTCondorWatcher):
         log: Path,
         acts: Callable[[], int],
         where: str,
+        known: _Known,
     ) -> None:
         super().__init__(schedd, submissions, log)
         self._folder, self._where = log.parent, where
+        self._left, self._troubles = known.left, known.troubles
         self._acts, self._acts_seen = acts, acts()
         self._told: dict[tuple[str, int], JobEvent] = {}
-        self._troubles: dict[tuple[str, int], _Trouble] = {}
         self._changed = self._next = time.monotonic()
 
     def poll(self) -> Iterable[JobEvent]:
@@ -233,7 +251,9 @@ class SpoolWatcher(HTCondorWatcher):
         news = []
         for told in told_now:
             job, event = (told.cluster, told.proc), told
-            if told.state is JobState.HELD and told.code == _ARRIVES:
+            if job in self._left:
+                event = self._left[job]  # one whose output did not come stays in the queue
+            elif told.state is JobState.HELD and told.code == _ARRIVES:
                 event = attrs.evolve(told, state=JobState.IDLE, code=None, reason=None)
             elif job in completed - here:
                 trouble = self._troubles.get(job)
