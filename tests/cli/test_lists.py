@@ -43,6 +43,18 @@ def test_lists_say_how_long_maps_took_and_how_much_memory(run: Run, failing: win
     assert run("maps", "--csv", "--json").code == 2
 
 
+def test_what_a_worker_writes_is_no_formula(run: Run) -> None:
+    """The name of an exception may be anything: in CSV it stands behind an apostrophe, elsewhere as it is."""
+
+    def odd(x: int) -> int:
+        raise type('=HYPERLINK("https://h", "x")', (Exception,), {})("y")
+
+    wingspan.map(odd, [1], tag="odd", pool="local").wait(PATIENCE, errors_ok=True)
+    (row,) = table(run("components", "odd", "--csv").out)
+    assert row["error"].startswith("'=HYPERLINK(")
+    assert json.loads(run("components", "odd", "--json").out)[0]["error"].startswith("=HYPERLINK(")
+
+
 def test_components_are_listed_with_what_they_took(run: Run, failing: wingspan.Map) -> None:
     """A line a component: status, times, memory, host, attempts, error; sorted, chosen, cut as wanted."""
     rows = table(run("components", "sums", "--csv").out)

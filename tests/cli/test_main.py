@@ -123,6 +123,26 @@ def test_the_tab_key_completes_commands_and_tags() -> None:
     assert _complete("wingspan rm digits arun o", 4) == ["other"]  # refused when it is called, and not before
 
 
+def test_the_tab_key_offers_nothing_that_a_shell_would_execute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wrote a manifest chose the names in it; and a folder of tags may have any file."""
+    names = ["$(touch x)", "`id`", "a b", "a;b", "-x", "a\nb", "*", "ok"]
+    tasks = "".join(
+        f'{json.dumps(name)} = {{ cmd = "true", description = "a\\nplain,evil\\u001b" }}\n' for name in names
+    )
+    (tmp_path / "pixi.toml").write_text(
+        f'[workspace]\nname = "w"\nchannels = []\nplatforms = ["linux-64"]\n[tasks]\n{tasks}'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert _complete("wingspan run ", 2) == ["ok"]
+    wingspan.map(abs, [1], tag="good", pool="local").wait(PATIENCE)
+    tags = wingspan.settings.load_settings().data_dir / "tags"
+    for name in [*names, "\udcff", "\u202ex"]:
+        (tags / name).write_bytes((tags / "good").read_bytes())
+    assert _complete("wingspan status ", 2, by_a_process=True) == ["good", "ok"]
+
+
 def test_the_tab_key_knows_the_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks, environments, profiles and switches are completed, and where a file is meant the shell does
     it.

@@ -3,22 +3,61 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 import click
+
+from wingspan._shown import shown
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from wingspan.environments import Workspace
 
-__all__ = ["ENVIRONMENT", "FILE", "POOL", "PROFILE", "SWITCH", "WORDS", "WORDS_OR_NAME", "Completed"]
+__all__ = [
+    "ENVIRONMENT",
+    "FILE",
+    "POOL",
+    "PROFILE",
+    "SWITCH",
+    "WORDS",
+    "WORDS_OR_NAME",
+    "Completed",
+    "offered",
+]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
 else:  # no generic in click before 8.4
     _StringType = click.ParamType
+
+
+#: A word that every shell takes as it stands: the Tab key puts it into the command line unquoted.
+_PLAIN = re.compile(r"[\w@%+=:,./][\w@%+=:,./-]*")
+
+
+def offered(
+    choices: Iterable[tuple[str, str | None]], incomplete: str, *, but: Container[str] = ()
+) -> list[CompletionItem]:
+    """What the Tab key offers of names, with a line of help each.
+
+    The author of a manifest or profile chose some of them, and a folder may have any file: what a shell would
+    execute or take for several words is not offered.
+
+    Args:
+        choices: The names.
+        incomplete: What is typed already.
+        but: Names that were given already.
+    """
+    from click.shell_completion import CompletionItem
+
+    return [
+        CompletionItem(name, help=None if text is None else " ".join(shown(text).split()))
+        for name, text in choices
+        if name.startswith(incomplete) and name not in but and _PLAIN.fullmatch(name) and name.isprintable()
+    ]
 
 
 class Completed(_StringType):
@@ -33,14 +72,8 @@ class Completed(_StringType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
         with contextlib.suppress(Exception):
-            return [
-                CompletionItem(name, help=text)
-                for name, text in self.choices(ctx)
-                if name.startswith(incomplete)
-            ]
+            return offered(self.choices(ctx), incomplete)
         return []
 
 
@@ -122,8 +155,6 @@ class _Words(_File):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
         found: list[CompletionItem] = []
         if not ctx.params.get("words") and not ctx.meta.get("wingspan.after_dashes"):
             with contextlib.suppress(Exception):
@@ -133,11 +164,10 @@ class _Words(_File):
                     for environment in here.environments
                     for name, task in here.tasks(environment).items()
                 }
-                found = [
-                    CompletionItem(name, help=task.description)
-                    for name, task in sorted(known.items())
-                    if name.startswith(incomplete) and not task.hidden
+                visible = [
+                    (name, task.description) for name, task in sorted(known.items()) if not task.hidden
                 ]
+                found = offered(visible, incomplete)
             if self._names:
                 from wingspan.cli._output import TAG
 

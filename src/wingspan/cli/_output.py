@@ -56,18 +56,13 @@ class TagType(_StringType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
+        from wingspan.cli._complete import offered
         from wingspan.maps import tags
         from wingspan.runs import run_names
 
         given = ctx.params.get(param.name or "") or ()
         given = (given,) if isinstance(given, str) else given
-        return [
-            CompletionItem(tag)
-            for tag in (*tags(), *run_names())
-            if tag.startswith(incomplete) and tag not in given
-        ]
+        return offered(((name, None) for name in (*tags(), *run_names())), incomplete, but=given)
 
 
 TAG = TagType()

@@ -20,17 +20,33 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None
 
     Args:
         columns: Headings, and the keys of the cells.
-        rows: Texts in them cannot command a terminal: control characters are shown.
+        rows: Texts in them cannot command a terminal: control characters are shown. Those that workers wrote
+            (errors, hosts) are no formula for a spreadsheet either: an apostrophe stands before what would
+            be one.
     """
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\n")
     for row in [{name: name for name in columns}, *rows]:
-        writer.writerow(
-            shown(cell) if isinstance(cell, str) else cell for cell in (row.get(name) for name in columns)
-        )
+        writer.writerow(_cell(name, row.get(name)) for name in columns)
         echo(line.getvalue(), nl=False)
         line.seek(0)
         line.truncate()
+
+
+#: Columns with texts that workers have written.
+_OF_WORKERS = frozenset({"error", "host", "message", "reason"})
+
+
+def _cell(column: str, value: Any) -> Any:
+    """A cell of CSV.
+
+    >>> _cell("error", "=1+1"), _cell("lr", "-0.1"), _cell("error", "ValueError: x"), _cell("cpu", 1.5)
+    ("'=1+1", '-0.1', 'ValueError: x', 1.5)
+    """
+    if not isinstance(value, str):
+        return value
+    is_formula = column in _OF_WORKERS and value.lstrip().startswith(("=", "+", "-", "@"))
+    return shown(f"'{value}" if is_formula else value)
 
 
 def print_table(

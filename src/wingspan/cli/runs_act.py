@@ -65,11 +65,10 @@ class _NameType(_StringType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
+        from wingspan.cli._complete import offered
         from wingspan.runs import run_names
 
-        return [CompletionItem(name) for name in run_names() if name.startswith(incomplete)]
+        return offered(((name, None) for name in run_names()), incomplete)
 
 
 def _matching(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -136,7 +136,10 @@ def read_tag(path: Path) -> str | None:
 
 
 def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
-    """All tags, sorted; with `pattern` (``*``, ``?``, ``[…]``; case matters) those that match."""
+    """All tags, sorted; with `pattern` (``*``, ``?``, ``[…]``; case matters) those that match.
+
+    Other files that somebody has put into the folder are no tags.
+    """
     try:
         names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
@@ -145,9 +148,16 @@ def list_tags(folder: Path, pattern: str | None = None) -> tuple[str, ...]:
         sorted(
             name
             for name in names
-            if not name.startswith(".") and (pattern is None or fnmatch.fnmatchcase(name, pattern))
+            if _is_tag(name) and (pattern is None or fnmatch.fnmatchcase(name, pattern))
         )
     )
+
+
+def _is_tag(name: str) -> bool:
+    try:
+        return bool(check_tag(name))
+    except InvalidTag:
+        return False
 
 
 def remove_tag(folder: Path, tag: str, map_id: str) -> None:
