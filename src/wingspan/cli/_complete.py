@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
-from wingspan._shown import shown
+from wingspan.cli._offered import offered
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -25,39 +24,12 @@ __all__ = [
     "WORDS",
     "WORDS_OR_NAME",
     "Completed",
-    "offered",
 ]
 
 if TYPE_CHECKING:
     _StringType = click.ParamType[str]
 else:  # no generic in click before 8.4
     _StringType = click.ParamType
-
-
-#: A word that every shell takes as it stands: the Tab key puts it into the command line unquoted.
-_PLAIN = re.compile(r"[\w@%+=:,./][\w@%+=:,./-]*")
-
-
-def offered(
-    choices: Iterable[tuple[str, str | None]], incomplete: str, *, but: Container[str] = ()
-) -> list[CompletionItem]:
-    """What the Tab key offers of names, with a line of help each.
-
-    The author of a manifest or profile chose some of them, and a folder may have any file: what a shell would
-    execute or take for several words is not offered.
-
-    Args:
-        choices: The names.
-        incomplete: What is typed already.
-        but: Names that were given already.
-    """
-    from click.shell_completion import CompletionItem
-
-    return [
-        CompletionItem(name, help=None if text is None else " ".join(shown(text).split()))
-        for name, text in choices
-        if name.startswith(incomplete) and name not in but and _PLAIN.fullmatch(name) and name.isprintable()
-    ]
 
 
 class Completed(_StringType):

@@ -56,7 +56,7 @@ class TagType(_StringType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from wingspan.cli._complete import offered
+        from wingspan.cli._offered import offered
         from wingspan.maps import tags
         from wingspan.runs import run_names
 

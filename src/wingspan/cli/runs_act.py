@@ -65,7 +65,7 @@ class _NameType(_StringType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from wingspan.cli._complete import offered
+        from wingspan.cli._offered import offered
         from wingspan.runs import run_names
 
         return offered(((name, None) for name in run_names()), incomplete)

@@ -7,12 +7,15 @@ Bundles verify every archive that they use.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import re
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +27,7 @@ import attrs
 from wingspan.environments.lock import LockedPackage
 
 __all__ = [
+    "ZIP_FAULTS",
     "LocalPackage",
     "console_scripts",
     "find_local",
@@ -34,6 +38,19 @@ __all__ = [
     "wheel_programs",
 ]
 
+#: What reading a damaged zip raises (Python's zipfile and zlib), beside OSError.
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 _ENTRY_POINTS = re.compile(r"[^/]+\.dist-info/entry_points\.txt")
 
 
@@ -96,17 +113,20 @@ def _places(package: LockedPackage, lock_folder: Path, caches: Iterable[Path]) -
 
 
 def installed_size(package: LocalPackage) -> int | None:
-    """Bytes of the files that the package installs, from its own list; None if it has no list."""
-    if package.path.suffix == ".whl":
-        with zipfile.ZipFile(package.path) as wheel:
-            return sum(member.file_size for member in wheel.infolist())
-    text = read_member(package, "info/paths.json")
-    if text is None:
-        return None
-    paths: list[dict[str, Any]] = json.loads(text).get("paths", [])
-    return sum(
-        int(entry.get("size_in_bytes") or 0) for entry in paths if entry.get("path_type") != "softlink"
-    )
+    """Bytes of the files that the package installs, from its own list; None if there is none, or damage."""
+    with contextlib.suppress(Exception):  # zip, tar, bz2, zstd, JSON: each has errors of its own
+        if package.path.suffix == ".whl":
+            with zipfile.ZipFile(package.path) as wheel:
+                return sum(member.file_size for member in wheel.infolist())
+        text = read_member(package, "info/paths.json")
+        paths: list[dict[str, Any]] = json.loads(text or "{}").get("paths", [])
+        if text is not None:
+            return sum(
+                int(entry.get("size_in_bytes") or 0)
+                for entry in paths
+                if entry.get("path_type") != "softlink"
+            )
+    return None
 
 
 def read_member(package: LocalPackage, name: str) -> str | None:
@@ -176,8 +196,14 @@ def search_member(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]
     """The first match of `pattern` in the file of a wheel or an extracted package whose name ends so.
 
     A packed conda archive is not searched, because all of it would have to be decompressed. The match must be
-    shorter than 4 kB.
+    shorter than 4 kB. In a damaged wheel there is none.
     """
+    with contextlib.suppress(*ZIP_FAULTS, OSError, TypeError, AttributeError):
+        return _first_match(package, ending, pattern)
+    return None
+
+
+def _first_match(package: LocalPackage, ending: str, pattern: re.Pattern[bytes]) -> str | None:
     if package.extracted:
         listing: list[dict[str, Any]] = json.loads(read_member(package, "info/paths.json") or "{}").get(
             "paths", []

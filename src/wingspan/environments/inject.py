@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from wingspan.environments.archives import ZIP_FAULTS
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.lock import LockedEnvironment, normalize
 from wingspan.environments.locked_package import LockedPackage
@@ -93,7 +94,7 @@ def _read(path: Path, env: LockedEnvironment) -> tuple[LockedPackage, tuple[str,
         raise InvalidWheel(
             f"{path} cannot be read: {error}", hint="build it: python -m build --wheel"
         ) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+    except ZIP_FAULTS as error:
         raise InvalidWheel(
             f"{path} is not a wheel: {error}", hint="build it again: python -m build --wheel"
         ) from None

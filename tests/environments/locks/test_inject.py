@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -10,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from wingspan.environments import Environment, LockedEnvironment, load_environment
+from wingspan.environments.archives import LocalPackage, installed_size, search_member
+from wingspan.environments.bundles.own.layer import Contents, wheel_contents
+from wingspan.environments.bundles.packages.wheels import read_wheel
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.inject import inject_wheels
-from wingspan.errors import EnvironmentWarning
+from wingspan.errors import EnvironmentWarning, WingspanError
 
 SHA = "0" * 64
 CONDA = "https://conda.anaconda.org/conda-forge/linux-64"
@@ -157,3 +163,42 @@ def test_an_environment_without_python(env: LockedEnvironment, tmp_path: Path) -
     """There is nothing that would import it."""
     with pytest.raises(InvalidWheel, match="has no Python"):
         inject_wheels(load_environment(env.lock_path, "bare"), [_wheel(tmp_path)])
+
+
+def _damaged(data: bytes, chance: random.Random) -> bytes:
+    """The same with some other bytes, mostly where a zip has its lists, or cut."""
+    changed = bytearray(data)
+    if chance.random() < 0.15:
+        return data[: chance.randrange(len(data))]
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        low = chance.choice((0, len(data) // 2))
+        changed[chance.randrange(low, len(data))] = chance.randrange(256)
+    return bytes(changed)
+
+
+#: More for a long run: WINGSPAN_EXAMPLES=100000, and WINGSPAN_SEED for other ones.
+@pytest.mark.parametrize("seed", [int(os.environ.get("WINGSPAN_SEED", "1"))])
+def test_a_damaged_wheel_is_one_sentence(env: LockedEnvironment, tmp_path: Path, seed: int) -> None:
+    """Whatever is wrong with it: it is refused by name where it is asked for, and tells no facts."""
+    path = _wheel(tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mine/a.py", "print('hello', 1 + 1)\n" * 20)
+        archive.writestr("mine-1.0.dist-info/entry_points.txt", "[console_scripts]\nmine = mine:main\n")
+    data, chance = path.read_bytes(), random.Random(seed)
+    refused: list[str] = []
+    for _ in range(int(os.environ.get("WINGSPAN_EXAMPLES", "150"))):
+        path.write_bytes(_damaged(data, chance))
+        for read in (
+            lambda: inject_wheels(env, [path]),
+            lambda: wheel_contents(path, Contents()),
+            lambda: read_wheel(path),
+        ):
+            try:
+                read()
+            except WingspanError as error:
+                refused.append(error.message)
+        package = LocalPackage(path)
+        installed_size(package)
+        search_member(package, "a.py", re.compile(b"nothing"))
+    assert refused
+    assert all(path.name in message for message in refused)

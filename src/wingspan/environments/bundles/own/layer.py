@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 
-from wingspan.environments.archives import wheel_programs
+from wingspan.environments.archives import ZIP_FAULTS, wheel_programs
 from wingspan.environments.bundles.errors import BundleDamaged
 from wingspan.environments.bundles.own.files import MOST_BYTES, MOST_FILES, code_files
 from wingspan.environments.bundles.own.project import Project
@@ -140,8 +140,19 @@ def wheel_contents(path: Path, into: Contents) -> None:
     """Add what an installer would make of a wheel.
 
     Raises:
-        UnsupportedPackages: It has files that only an installer can put in their places.
+        UnsupportedPackages: It has files that only an installer can put in their places, or is damaged.
     """
+    try:
+        _add_wheel(path, into)
+    except (*ZIP_FAULTS, OSError) as error:
+        if isinstance(error, UnsupportedPackages):
+            raise
+        raise UnsupportedPackages(
+            f"the wheel {path} cannot be read: {error}", hint="build it again: python -m build --wheel"
+        ) from None
+
+
+def _add_wheel(path: Path, into: Contents) -> None:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.is_dir():

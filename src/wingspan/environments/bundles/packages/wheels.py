@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.environments.archives import console_scripts
+from wingspan.environments.archives import ZIP_FAULTS, console_scripts
 from wingspan.environments.bundles.errors import BuildFailed
 
 __all__ = ["Wheel", "read_wheel"]
@@ -38,7 +38,7 @@ def read_wheel(path: Path) -> Wheel:
         with zipfile.ZipFile(path) as archive:
             members = tuple(member for member in archive.infolist() if not member.is_dir())
             return Wheel(path, members, frozenset(console_scripts(archive)))
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (*ZIP_FAULTS, OSError) as error:
         raise BuildFailed(
             f"{path.name} is not a wheel: {error}", hint="the lock names it: look where it comes from"
         ) from None
