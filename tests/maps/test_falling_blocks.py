@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 import wingspan
 from wingspan.maps import _create, _shares
+from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.worker import rounds
 
 COUNT = 2 * sum(rounds.FALLS)
@@ -28,13 +31,37 @@ def told(m, number=0):
     return json.loads(m.path.joinpath("map.json").read_text())["format"], plan.falls
 
 
-def test_a_map_whose_blocks_fall_is_done_and_rerun(few_are_many):
-    """Workers do all of it; its format keeps older Wingspans away; the blocks of a rerun fall, too."""
-    m = wingspan.map(lambda x: x * x, range(COUNT), pool="local", options=wingspan.Options(workers=2))
-    assert list(m) == [x * x for x in range(COUNT)]
+class _Elsewhere(PersonalHTCondorPool):
+    """The personal pool, as if its machines were others: by chirp, which reaches only what the map names."""
+
+    shares_files = False
+    limits_access = True
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("elsewhere", marks=pytest.mark.htcondor)])
+def test_a_map_whose_blocks_fall_is_done_and_rerun(few_are_many, engine, request, data_dir):
+    """Workers do all of it, and their claims are names of the files in which they list what they take, by the
+    file system and by chirp; its format keeps older Wingspans away; the blocks of a rerun fall, too.
+    """
+    pool = engine
+    if engine == "elsewhere":
+        data_dir.mkdir(parents=True, exist_ok=True)
+        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+        pool = _Elsewhere()
+    folder = str(data_dir / "maps")
+
+    def names_of_a_claim(x):
+        names = []
+        for claim in Path(folder).glob("*/rounds/*/claims/*"):
+            with contextlib.suppress(FileNotFoundError):  # an older round is folded just now
+                names.append(claim.stat().st_nlink)
+        return x, min(names) > 1
+
+    m = wingspan.map(names_of_a_claim, range(COUNT), pool=pool, options=wingspan.Options(workers=2))
+    assert list(m) == [(x, True) for x in range(COUNT)]
     assert told(m) == (4, True)
     m.rerun(range(COUNT))
-    assert list(m) == [x * x for x in range(COUNT)]
+    assert list(m) == [(x, True) for x in range(COUNT)]
     assert told(m, 1) == (4, True)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 
 import pytest
 from hypothesis import given
@@ -137,21 +139,33 @@ def test_one_writer_wins_a_round(transport, tmp_path):
     assert [path.name for path in (tmp_path / "rounds").iterdir()] == ["0"]
 
 
-def race(folder, number, barrier, won):
+def claims_of(transport, owner, by_link):
+    """What a worker gets that tries to claim all of 200 blocks."""
+    for block in range(200):
+        line = rounds.take_line(KEY, owner, 0, block, named=by_link)
+        transport.append(f"rounds/0/takes/{owner}", line)
+        if rounds.claim(transport, KEY, 0, block, owner, by_link):
+            yield block
+
+
+def race(folder, number, by_link, barrier, won):
     transport = FileTransport(folder)
     plan = rounds.plan_for(rounds.RERUN, [number], 1)
     barrier.wait()
-    claims = [block for block in range(200) if rounds.claim(transport, KEY, 0, block, f"{number}.0")]
+    claims = list(claims_of(transport, f"{number}.0", by_link))
     published = rounds.publish(transport, KEY, 1, plan, str(number))
     won.put((number, published, claims))
 
 
-def test_processes_race_for_blocks_and_rounds(transport, tmp_path):
-    """Four processes that claim the same 200 blocks and publish the same round: each has one owner."""
+@pytest.mark.parametrize("by_link", [False, True])
+def test_processes_race_for_blocks_and_rounds(transport, tmp_path, by_link):
+    """Four processes that claim the same 200 blocks and publish the same round: each has one owner, also
+    where claims are further names of the files in which owners list what they take.
+    """
     rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(200), 4, 1), "x")
     context = multiprocessing.get_context("fork")
     barrier, won = context.Barrier(4), context.Queue()
-    racers = [context.Process(target=race, args=(str(tmp_path), n, barrier, won)) for n in range(4)]
+    racers = [context.Process(target=race, args=(str(tmp_path), n, by_link, barrier, won)) for n in range(4)]
     for racer in racers:
         racer.start()
     results = [won.get(timeout=PATIENCE) for _ in racers]
@@ -166,6 +180,38 @@ def test_processes_race_for_blocks_and_rounds(transport, tmp_path):
         for block in claims:
             data = transport.read(f"rounds/0/claims/{block}")
             assert rounds.claim_owner(KEY, 0, block, data) == f"{number}.0"
+            assert rounds.claim_owner(b"x" * 32, 0, block, data) is None
+    inodes = {path.stat().st_ino for path in (tmp_path / "rounds/0").rglob("*") if path.is_file()}
+    assert len(inodes) == 1 + 4 + (0 if by_link else 200)
+
+
+def test_where_files_have_one_name_claims_are_files(transport, tmp_path, monkeypatch):
+    """A file system that refuses a second name for a file is asked once; claims are files there."""
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(200), 4, 1), "x")
+    asked = []
+
+    def link(path, new):
+        asked.append(new)
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    assert list(claims_of(transport, "3.0", by_link=True)) == list(range(200))
+    assert list(claims_of(transport, "4.0", by_link=True)) == []
+    assert len(asked) == 1
+    assert rounds.claim_owner(KEY, 0, 9, transport.read("rounds/0/claims/9")) == "3.0"
+
+
+def test_a_claim_whose_first_answer_was_lost_is_its_owners(transport, tmp_path):
+    """NFS may ask for a link twice, and answers then that it is there: it belongs to its owner after all, but
+    to nobody who claims it once more.
+    """
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(4), 1, 1), "x")
+    for owner in ("3.0", "4.0"):
+        transport.append(f"rounds/0/takes/{owner}", rounds.take_line(KEY, owner, 0, 2, named=True))
+    os.link(tmp_path / "rounds/0/takes/3.0", tmp_path / "rounds/0/claims/2")
+    assert not rounds.claim(transport, KEY, 0, 2, "4.0", by_link=True)
+    assert rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
+    assert not rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
 
 
 def test_a_claim_counts_only_for_its_own_block(transport):

@@ -126,6 +126,24 @@ def test_a_second_start_resumes_what_the_first_left(folder):
     assert taken(folder.source("1.1")) == []
 
 
+def test_where_blocks_fall_a_lost_worker_is_known_by_its_claims(folder):
+    """Claims that are names of a worker's own list say whose they are: its next start resumes what is left of
+    them, and where there is none, another worker repairs it.
+    """
+    plan = rounds.Plan(rounds.INITIAL, [(0, 12)], 3, 2, falls=(3, 2, 1))
+    assert rounds.publish(folder.transport, KEY, 0, plan, "n0")
+    begun = folder.source("0.0").next_block()
+    folder.finish("0.0", begun, components=[0, 1])
+    again = folder.source("0.1").next_block()
+    assert (again.number, again.next_run()) == (0, (2, 3))
+    folder.silence("0.1", 200)
+    other = folder.source("1.0")
+    while (block := other.next_block()) is not None:
+        folder.finish("1.0", block)
+    assert other.another_round()
+    assert other.next_block().next_run() == (2, 3)
+
+
 def test_what_failed_before_an_eviction_is_retried(folder):
     """A component that failed in the part of a block that an earlier start did is retried like any other."""
     folder.publish(0, rounds.INITIAL, range(4), block_size=4)

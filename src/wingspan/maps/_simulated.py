@@ -69,7 +69,9 @@ class Memory:
         return [each for each in self.folders if each == path or each.startswith(path + "/")]
 
     def count_files(self) -> int:
-        return sum(entry is not None for folder in self.folders.values() for entry in folder.values())
+        """A file of several names is one."""
+        entries = (entry for folder in self.folders.values() for entry in folder.values())
+        return len({id(entry) for entry in entries if entry is not None})
 
 
 class InMemory:
@@ -104,6 +106,14 @@ class InMemory:
         self._memory.put(path, data)
         return True
 
+    def link(self, path: str, new: str) -> bool:
+        file = self._memory.file(path)
+        parent, _, name = new.rpartition("/")
+        if name in self._memory.folder(parent):
+            return False
+        self._memory.folder(parent)[name] = file
+        return True
+
     def write_whole(self, path: str, data: bytes) -> None:
         self._memory.put(path, data)
 
@@ -136,8 +146,8 @@ class InMemory:
 
     def remove_tree(self, path: str) -> None:
         for each in self._memory.inside(path):
-            self._memory.files -= sum(entry is not None for entry in self._memory.folders[each].values())
             del self._memory.folders[each]
+        self._memory.files = self._memory.count_files()
         parent, _, name = path.rpartition("/")
         self._memory.folders.get(parent, {}).pop(name, None)
 

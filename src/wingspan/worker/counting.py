@@ -35,7 +35,9 @@ class Counting(object):
         def counted(path: "str", *arguments: "Any", **named: "Any") -> "Any":
             if name == "append":
                 self.appends += 1
-            elif name == "create_exclusively" and "/claims/" in path:
+            elif "/claims/" in (
+                arguments[0] if name == "link" else path if name == "create_exclusively" else ""
+            ):
                 self.claims += 1
             elif (name, path) == ("modified", "rounds"):
                 self.looks += 1

@@ -3,7 +3,8 @@
 ``rounds/<r>/plan`` says what round r does; it is put in place together with its folder by one rename, so a
 round is there whole or not at all and only one of several writers wins. A `RERUN` may name another function
 than the map was made with. ``rounds/<r>/claims/<block>`` is created exclusively by the worker that takes the
-block, which then signs it with its name.
+block, which then signs it with its name. Where blocks fall, it is a hard link to the
+file in ``takes`` in which this worker lists what it takes.
 
 Nobody reads all claims: there may be many, and many workers. ``rounds/<r>/takes/`` answers in one listing
 what workers want to know when they run dry. In it ``<worker>.<start>`` lists what that start set out to
@@ -399,11 +400,21 @@ def round_numbers(transport: "Transport") -> "List[int]":
     return sorted(int(name) for name in transport.names("rounds") if name.isdigit())
 
 
-def claim(transport: "Transport", key: "bytes", number: "int", block: "int", owner: "str") -> "bool":
-    """Take `block` of round `number` for `owner` (``"<worker>.<start>"``); False if it is taken."""
-    return transport.create_exclusively(
-        "rounds/%d/claims/%d" % (number, block), formats.sign(key, "%d %d %s" % (number, block, owner))
-    )
+def claim(
+    transport: "Transport", key: "bytes", number: "int", block: "int", owner: "str", by_link: "bool" = False
+) -> "bool":
+    """Take `block` of round `number` for `owner` (``"<worker>.<start>"``); False if it is taken.
+
+    Args:
+        by_link: The claim is a further name of the file in which the owner lists what it takes, with its own
+            name: so it counts for no quota, and is one operation. If there are no such names, it is a file.
+    """
+    path = "rounds/%d/claims/%d" % (number, block)
+    if by_link:
+        taken = transport.link("rounds/%d/takes/%s" % (number, owner), path)
+        if taken is not None:
+            return taken
+    return transport.create_exclusively(path, formats.sign(key, "%d %d %s" % (number, block, owner)))
 
 
 def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Optional[str]":
@@ -411,15 +422,21 @@ def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Op
     map.
     """
     text = formats.verify(key, data)
-    if text is None:
-        return None
-    fields = text.decode().split(" ")
-    return fields[2] if fields[:2] == [str(number), str(block)] else None
+    if text is not None:
+        fields = text.decode().split(" ")
+        return fields[2] if fields[:2] == [str(number), str(block)] else None
+    for line in data.decode("ascii", "replace").split("\n")[:-1]:  # a link to what its owner takes
+        fields = line.split(" ")
+        owner = fields[-1]
+        if fields[0] == str(block) and line == take_line(key, owner, number, block, True).decode()[:-1]:
+            return owner
+    return None
 
 
-def take_line(key: "bytes", owner: "str", number: "int", block: "int") -> "bytes":
-    """The line by which `owner` says that it sets out to claim a block."""
-    return ("%d %s\n" % (block, _short_mac(key, "take %s %d %d" % (owner, number, block)))).encode()
+def take_line(key: "bytes", owner: "str", number: "int", block: "int", named: "bool" = False) -> "bytes":
+    """The line by which `owner` says that it sets out to claim a block; it names the owner if `named`."""
+    code = _short_mac(key, "take %s %d %d" % (owner, number, block))
+    return ("%d %s%s\n" % (block, code, " " + owner if named else "")).encode()
 
 
 def parse_takes(key: "bytes", owner: "str", number: "int", data: "bytes") -> "List[int]":
@@ -427,7 +444,9 @@ def parse_takes(key: "bytes", owner: "str", number: "int", data: "bytes") -> "Li
     blocks = []
     for line in data.decode("ascii", "replace").split("\n")[:-1]:
         block = line.partition(" ")[0]
-        if block.isdigit() and take_line(key, owner, number, int(block)).decode() == line + "\n":
+        if block.isdigit() and (line + "\n").encode() in (
+            take_line(key, owner, number, int(block), named) for named in (False, True)
+        ):
             blocks.append(int(block))
     return blocks
 

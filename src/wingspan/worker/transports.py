@@ -13,7 +13,7 @@ from .trust import put_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Protocol, Sequence, Union
+    from typing import Dict, Iterable, List, Optional, Protocol, Sequence, Set, Union
 
     class Transport(Protocol):
         """The operations of the supervisor and of both ends of a map on the map's folder."""
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         def size(self, path: str) -> int: ...
         def append(self, path: str, *parts: Union[bytes, memoryview]) -> None: ...
         def create_exclusively(self, path: str, data: bytes) -> bool: ...
+        def link(self, path: str, new: str) -> Optional[bool]: ...
         def write_whole(self, path: str, data: bytes) -> None: ...
         def write_pieces(self, path: str, pieces: Iterable[Union[bytes, memoryview]]) -> None: ...
         def remove(self, path: str) -> None: ...
@@ -133,6 +134,8 @@ class FileTransport(object):
     def __init__(self, folder: "str") -> "None":
         self.folder = folder
         self._appending: "Dict[str, int]" = {}
+        self._linked: "Set[str]" = set()
+        self._can_link = True
 
     def beside(self, name: "str") -> "FileTransport":
         """The way to another map's folder, which lies beside this one."""
@@ -183,6 +186,26 @@ class FileTransport(object):
             write_all(descriptor, data)
         finally:
             os.close(descriptor)
+        return True
+
+    def link(self, path: "str", new: "str") -> "Optional[bool]":
+        """Give a file a second name, `new`; False if there is such a file already, None if the file system
+        knows no second names.
+        """
+        if not self._can_link:
+            return None
+        try:
+            os.link(self._path(path), self._path(new))
+        except FileExistsError:
+            # Or NFS asked twice, since the first answer was lost: then it is ours after all.
+            if new in self._linked or not os.path.samefile(self._path(path), self._path(new)):
+                return False
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self._can_link = False
+            return None
+        self._linked.add(new)
         return True
 
     def create_whole(self, path: "str", data: "bytes") -> "bool":

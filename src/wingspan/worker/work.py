@@ -183,11 +183,12 @@ class WorkSource(object):
     def _take(self, state: "Round", block: "int") -> "bool":
         """Claim `block`; False if somebody else has it, or the round is folded."""
         number = state.number
-        line = rounds.take_line(self._key, self._name, number, block)
+        by_link = state.plan.falls
+        line = rounds.take_line(self._key, self._name, number, block, named=by_link)
         try:
             # First: should this worker die, others know from here which claims to look at.
             self._transport.append("rounds/%d/takes/%s" % (number, self._name), line)
-            return rounds.claim(self._transport, self._key, number, block, self._name)
+            return rounds.claim(self._transport, self._key, number, block, self._name, by_link)
         except (FileNotFoundError, Gone):
             if self._transport.modified("rounds/%d/plan" % number) is None:
                 raise
