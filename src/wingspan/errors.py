@@ -110,7 +110,8 @@ class DiskError(WingspanError, OSError):
         errno, strerror, filename: As the operating system told them.
     """
 
-    __str__ = WingspanError.__str__
+    def __str__(self) -> str:
+        return WingspanError.__str__(self)
 
 
 class PoolError(WingspanError):

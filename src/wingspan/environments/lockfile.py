@@ -43,7 +43,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        self.path: Path = path.absolute()
         try:
             import rattler
         except ImportError as error:
@@ -52,7 +52,7 @@ class Lock:
                 hint="pip install 'wingspan[environments]'",
             ) from None
         try:
-            self.text = self.path.read_text(encoding="utf-8")
+            self.text: str = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise LockNotFound(
                 f"there is no lock {self.path}", hint=f"make it: cd {self.path.parent} && pixi lock"

@@ -65,7 +65,7 @@ class Workspace:
     def __init__(self, manifest_path: Path | None, lock_path: Path) -> None:
         self.manifest_path = manifest_path
         self.lock_path = lock_path
-        self.root = lock_path.parent
+        self.root: Path = lock_path.parent
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] = ".") -> Workspace:

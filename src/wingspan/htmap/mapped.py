@@ -27,7 +27,7 @@ class MappedFunction(Layered):
             raise TypeError(f"{func!r} is no function: write @htmap.mapped or @htmap.mapped(map_options=…)")
         self.func = self.function = func
         self.options = self.pool = None
-        self.map_options = MapOptions() if map_options is None else map_options
+        self.map_options: MapOptions = MapOptions() if map_options is None else map_options
         functools.update_wrapper(self, func)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

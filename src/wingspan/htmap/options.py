@@ -75,8 +75,10 @@ class MapOptions(UserDict[str, Any]):
         for name, value in (custom_options or {}).items():
             bare = _key(name).removeprefix("+")
             self[f"+{bare}"] = value
-        self.fixed_input_files = _paths(() if fixed_input_files is None else fixed_input_files)
-        self.input_files = None if input_files is None else [_of_one(one) for one in input_files]
+        self.fixed_input_files: list[AnyPath] = _paths(() if fixed_input_files is None else fixed_input_files)
+        self.input_files: list[Any] | None = (
+            None if input_files is None else [_of_one(one) for one in input_files]
+        )
         if output_remaps is None or isinstance(output_remaps, Mapping):
             self.output_remaps: Any = None if output_remaps is None else dict(output_remaps)
         else:

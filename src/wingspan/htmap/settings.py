@@ -250,7 +250,7 @@ BASE_SETTINGS = Settings(
 #: The user's file, over the environment.
 USER_SETTINGS = Settings(_user(), _environment())
 #: What counts: what the program sets, over the user's, over the defaults.
-settings = Settings.from_settings(Settings(), USER_SETTINGS, BASE_SETTINGS)
+settings: Settings = Settings.from_settings(Settings(), USER_SETTINGS, BASE_SETTINGS)
 
 
 def changed_map_options(of: Settings = settings) -> dict[str, Any]:

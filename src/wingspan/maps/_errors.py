@@ -56,7 +56,8 @@ class TagExists(TagError, FileExistsError):
 class TagNotFound(TagError, KeyError):
     """No map has this tag."""
 
-    __str__ = WingspanError.__str__
+    def __str__(self) -> str:
+        return WingspanError.__str__(self)
 
 
 class MapError(WingspanError):
@@ -274,4 +275,5 @@ class ComponentErrors(MapError, ExceptionGroup[Exception]):
     def __reduce__(self) -> tuple[object, ...]:
         return (ComponentErrors, (self.message, self.exceptions), {"hint": self.hint, "errors": self.errors})
 
-    __str__ = WingspanError.__str__
+    def __str__(self) -> str:
+        return WingspanError.__str__(self)

@@ -38,7 +38,8 @@ class Mapped(Layered, Generic[_Given, _Answer]):
 
     def __init__(self, function: Callable[_Given, _Answer], options: Options | None, pool: Where) -> None:
         self.function = function
-        self.options, self.pool = options, pool
+        self.options: Options | None = options
+        self.pool: Where = pool
         functools.update_wrapper(cast("Callable[..., Any]", self), function)
 
     def __call__(self, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:

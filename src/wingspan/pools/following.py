@@ -129,7 +129,7 @@ class Following:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._place = folder / FOLDER
-        self.carriers = SubmissionLog(self._place)
+        self.carriers: SubmissionLog = SubmissionLog(self._place)
         self._next_look = time.monotonic() + _LOOK_SECONDS
 
     @classmethod

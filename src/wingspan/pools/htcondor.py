@@ -333,8 +333,8 @@ class PersonalHTCondorPool(HTCondorPool):
     def __init__(self, pool: PersonalPool | None = None) -> None:
         from wingspan.pools.personal import PersonalPool
 
-        self.personal = pool or PersonalPool()
-        self.place = str(self.personal.directory)
+        self.personal: PersonalPool = pool or PersonalPool()
+        self.place: str | None = str(self.personal.directory)
         self._warm: WarmWorkers | None = None
         self._looked_at: set[tuple[int, int]] = set()
         self._was_ready: tuple[object, ...] = ()

@@ -159,7 +159,7 @@ class LocalPool(PlainPool):
         self._orders_carry_environ = False
         #: What the folder of idle workers was last asked for, and which it is.
         self._idle: tuple[tuple[Any, ...], Path] | None = None
-        self.cpus = usable_cores()
+        self.cpus: int = usable_cores()
 
     def title(self) -> str:
         return f"processes on this machine: {counted(self.cpus, 'core')}"

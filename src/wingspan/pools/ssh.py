@@ -33,7 +33,7 @@ class SshPool(PlainPool):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.address = Address.parse(kind)
+        self.address: Address = Address.parse(kind)
 
     @property
     def connection(self) -> Connection:
@@ -61,9 +61,9 @@ class SshPool(PlainPool):
         self.connection.progress = progress
         told = self.connection.ask("pool", pool=self.address.pool)[0]
         with making_sense(self.address):
-            self.own = bool(told["own"])
-            self.sends_mail = bool(told["sends_mail"])
-            self.rewards_short_jobs = bool(told["rewards_short_jobs"])
+            self.own: bool = bool(told["own"])
+            self.sends_mail: bool = bool(told["sends_mail"])
+            self.rewards_short_jobs: bool = bool(told["rewards_short_jobs"])
 
     def default_workers(self, count: int) -> int:
         """As the access point says."""

@@ -128,8 +128,8 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self.address = address
-        self.process_id = os.getpid()
-        self.is_open = True
+        self.process_id: int = os.getpid()
+        self.is_open: bool = True
         self.progress: Progress = NO_PROGRESS
         self._tasks: dict[int, int] = {}
         self._lock = threading.RLock()
@@ -158,7 +158,7 @@ class Connection:
         limit.start()
         try:
             self._skip_noise()
-            self.facts = read_message(self._pipes)[0]
+            self.facts: dict[str, Any] = read_message(self._pipes)[0]
             self._pipes.patience = SILENCE_SECONDS
         except BaseException as error:
             self.close()

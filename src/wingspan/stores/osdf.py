@@ -32,7 +32,7 @@ class PelicanBackend:
     """
 
     def __init__(self, url: str, *, token: str | None = None, options: dict[str, Any] | None = None) -> None:
-        self.url = without_secrets(url.rstrip("/"))
+        self.url: str = without_secrets(url.rstrip("/"))
         parts = urlsplit(self.url)
         self._federation = _OSDF if parts.scheme == "osdf" else f"pelican://{parts.netloc}"
         self._root = parts.path

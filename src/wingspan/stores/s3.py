@@ -34,7 +34,7 @@ class S3Backend:
     def __init__(
         self, url: str, *, endpoint_url: str | None = None, options: dict[str, Any] | None = None
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url: str = url.rstrip("/")
         self._root = self.url.removeprefix("s3://")
         self._endpoint = endpoint_url
         self._options = options or {}

@@ -106,7 +106,8 @@ class WebdavBackend:
         token: str | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.url, (user, secret) = without_secrets(url.rstrip("/")), secrets_of(url)
+        self.url: str = without_secrets(url.rstrip("/"))
+        user, secret = secrets_of(url)
         username, password = username or user, password or secret
         if (token or username) and not self.url.startswith("https://") and not _is_this_machine(self.url):
             raise SettingsError(

@@ -102,7 +102,7 @@ class ShareTransport(FileTransport):
     """
 
     name = "transfer"
-    flush_seconds = 0.5
+    flush_seconds: "float" = 0.5
 
     def __init__(self, folder: "str") -> "None":
         FileTransport.__init__(self, folder)

@@ -64,7 +64,7 @@ class TransferPath(object):
             protocol, location, text = url.group(1), url.group(2), url.group(3)
         if protocol is None and location is not None:
             raise ValueError("the location %r is given without a protocol" % location)
-        self.path = pathlib.Path(text)
+        self.path: "pathlib.Path" = pathlib.Path(text)
         if protocol is None:
             text = self.path.as_posix()
         elif text == ".":

@@ -129,7 +129,7 @@ class FileTransport(object):
 
     name = "file"
     #: Seconds for which results are gathered before they are appended.
-    flush_seconds = 0.02
+    flush_seconds: "float" = 0.02
 
     def __init__(self, folder: "str") -> "None":
         self.folder = folder

@@ -37,8 +37,11 @@ class RenderedEnvironment:
     def __init__(
         self, target: Target, bundle: Bundle | None, image: str | None = None, bundle_url: str | None = None
     ) -> None:
-        self.target, self.bundle, self.image, self.bundle_url = target, bundle, image, bundle_url
-        self.container = target == "htcondor" and (
+        self.target: str = target
+        self.bundle: Bundle | None = bundle
+        self.image: str | None = image
+        self.bundle_url: str | None = bundle_url
+        self.container: bool = target == "htcondor" and (
             image is not None or (bundle is not None and bundle.kind == "sif")
         )
         self.carried: list[str] = []

@@ -69,11 +69,11 @@ class PersonalPool:
         if cpus is not None and cpus < 1:
             raise SettingsError(f"a pool of {cpus} CPUs cannot run anything", hint="give at least 1")
         chosen = Path(directory) if directory is not None else load_settings().data_dir / "personal-pool"
-        self.directory = Path(
+        self.directory: Path = Path(
             os.path.realpath(chosen)
         )  # one name, however it is reached: processes are marked with it
         self.cpus = cpus
-        self.settings = dict(settings or {})
+        self.settings: dict[str, str] = dict(settings or {})
 
     def __repr__(self) -> str:
         return f"PersonalPool({str(self.directory)!r})"

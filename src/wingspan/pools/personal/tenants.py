@@ -33,7 +33,7 @@ class Tenant:
     """
 
     def __init__(self, pool: PersonalPool) -> None:
-        self.pool = pool
+        self.pool: PersonalPool = pool
         self._folder = pool.directory / "tenants"
         self._file = self._folder / f"{os.getpid()}-{os.urandom(4).hex()}"
         self._descriptor: int | None = None
