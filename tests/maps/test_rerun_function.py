@@ -387,6 +387,17 @@ def test_parts_reach_what_a_function_refers_to(monkeypatch: pytest.MonkeyPatch) 
     assert what_differs(before, describe(uses)["parts"]) == ("the value of LIMIT",)
 
 
+def by_text(x: int) -> int:
+    return int(eval("x + LIMIT"))
+
+
+def test_parts_reach_what_a_function_names_in_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A global that only a string of the function names is a part, too."""
+    before = describe(by_text)["parts"]
+    monkeypatch.setitem(globals(), "LIMIT", 4)
+    assert what_differs(before, describe(by_text)["parts"]) == ("the value of LIMIT",)
+
+
 def test_parts_are_the_same_in_another_session(tmp_path: Path) -> None:
     """Neither hashing of strings, nor memory addresses, nor the order of a set make a difference between
     two sessions.

@@ -9,6 +9,7 @@ import enum
 import io
 import os
 import pickle
+import sys
 import types
 import weakref
 
@@ -319,3 +320,10 @@ def test_what_pickles_name_stays_where_it_is():
         pickled = pickle.dumps(thing, 2)
         assert b"wingspan_rebuild\n" + name.encode() in pickled
         assert pickle.loads(pickled) is thing
+
+
+@pytest.mark.parametrize("value", [type({}.keys()), sys.version_info], ids=str)
+def test_a_class_of_python_that_has_no_name_is_refused(value):
+    """A class written in C that stands under its name in no module cannot travel, nor can its objects."""
+    with pytest.raises(pickle.PicklingError, match="under its name"):
+        dumps(value)

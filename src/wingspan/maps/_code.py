@@ -325,7 +325,9 @@ def _names_in(code: CodeType) -> Iterator[str]:
 
 def _referred(code: CodeType, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Globals that the code names; for own modules, what the code uses of them."""
-    names = list(dict.fromkeys(_names_in(code)))
+    from wingspan.worker.anatomy import names_in_texts
+
+    names = dict.fromkeys([*_names_in(code), *sorted(names_in_texts(code))])
     for name in names:
         if name not in scope:
             continue

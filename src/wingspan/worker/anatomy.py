@@ -2,6 +2,7 @@
 
 import copyreg
 import dis
+import re
 import sys
 import types
 import weakref
@@ -34,6 +35,9 @@ _MADE_BY_PYTHON = frozenset(
 )
 #: Entries that a class must be created with, because its objects may have their own (as proxies do).
 _OF_EVERY_CLASS = frozenset(["__dict__", "__class__", "__name__", "__bases__", "__mro__"])
+#: Functions and methods that are given names, or expressions, as strings (those of pandas and numexpr too).
+_LOOKING_UP = frozenset(["eval", "exec", "globals", "vars", "evaluate", "query"])
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
 
@@ -57,6 +61,19 @@ def global_names(code: "types.CodeType") -> "List[str]":
                     found[step.argval] = None
         names = _globals_of_code[code] = list(found)
     return names
+
+
+def names_in_texts(code: "types.CodeType") -> "Set[str]":
+    """Names in the strings of code that looks names up by strings: by eval, by globals(), in a query of a
+    table.
+    """
+    found: "Set[str]" = set()
+    for one in codes_of(code):
+        if not _LOOKING_UP.isdisjoint(one.co_names):
+            for constant in one.co_consts:
+                if isinstance(constant, str):
+                    found.update(_NAME.findall(constant))
+    return found
 
 
 def imports_relatively(code: "types.CodeType") -> "bool":

@@ -83,6 +83,30 @@ def _context_variable(pickler: "Any", obj: "Any") -> "Any":
     return rebuild.context_variable, (key, obj.name, default, value)
 
 
+def random_generator(pickler: "Any", obj: "Any") -> "Any":
+    """A random.Random, or an object of a class derived from it."""
+    if obj is sys.modules["random"]._inst:
+        return rebuild.by_path, ("random", "_inst")
+    if type(obj).__name__ == "SystemRandom":
+        return rebuild.fresh_random, (type(obj),)  # it has no state
+    if not pickler.spread:
+        return NotImplemented
+    return type(obj), (), obj.getstate(), None, None, rebuild.seed_anew
+
+
+def numpy_generator(pickler: "Any", obj: "Any") -> "Any":
+    """A generator of NumPy, or what is another object of its module."""
+    numpy_random: "Any" = sys.modules["numpy.random"]
+    if obj is getattr(numpy_random.mtrand, "_rand", None):
+        return rebuild.by_path, ("numpy.random.mtrand", "_rand")
+    if pickler.spread:
+        if type(obj) is numpy_random.Generator:
+            return rebuild.fresh_generator, (type(obj), type(obj.bit_generator))
+        if type(obj) is numpy_random.RandomState or isinstance(obj, numpy_random.BitGenerator):
+            return rebuild.fresh_generator, (type(obj), None)
+    return NotImplemented
+
+
 def _parameter(pickler: "Any", obj: "Any") -> "Any":
     """Type variables, which typing pickles by name.
 

@@ -11,6 +11,7 @@ import enum
 import functools
 import io
 import marshal
+import pickle
 import re
 import sys
 import types
@@ -28,6 +29,7 @@ from .anatomy import (
     is_heap_type,
     is_random,
     members,
+    names_in_texts,
     own_state,
     source,
     submodules,
@@ -35,7 +37,7 @@ from .anatomy import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable, Container, Dict, List, Optional, Set, Tuple
 
     from . import rebuild
 else:
@@ -43,6 +45,8 @@ else:
 
 _NAMESPACE_FACTS = ("__name__", "__package__", "__path__", "__file__")
 _GROUP: "Any" = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
+#: Stands among `Pickler._testing` while it is seen whether what a string names can be pickled.
+_IN_TEXTS = "a name in a string"
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _LRU = type(functools.lru_cache()(len))
 _dispatching: "Any" = functools.singledispatch(len)
@@ -91,7 +95,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(file, protocol=protocol)
         self._forced = forced
         self.by_value = by_value
-        self._spread = spread
+        self.spread = spread
         self.on_own = on_own
         self._on_file = on_file
         self._globals: "Dict[int, Tuple[Dict[str, Any], _Globals]]" = {}
@@ -135,9 +139,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 (kind, (obj.fget, obj.fset, obj.fdel, obj.__doc__), dict(getattr(obj, "__dict__", {}))),
             )
         if is_random(kind):
-            return self._random(obj)
+            return reducers.random_generator(self, obj)
         if kind.__module__.startswith("numpy.random"):
-            return self._numpy_random(obj)
+            return reducers.numpy_generator(self, obj)
         if (
             isinstance(kind.__reduce__, types.FunctionType)
             or isinstance(kind.__reduce_ex__, types.FunctionType)
@@ -171,7 +175,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._travels_by_name(obj):
             return NotImplemented
         if not is_heap_type(obj) or obj.__module__ == "builtins":
-            return super().reducer_override(obj)
+            made = super().reducer_override(obj)
+            if not is_heap_type(obj) and made is not NotImplemented and len(made) > 2:
+                # cloudpickle would build a class that looks like it and can do nothing
+                raise pickle.PicklingError("no module has the class %s under its name" % obj.__qualname__)
+            return made
         self._begun.add(obj)
         named = self._is_named(obj.__module__, obj)
         base = super(obj, obj).__init_subclass__
@@ -228,6 +236,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for name in names:
             if name in obj.__globals__ and name not in values:
                 values[name] = obj.__globals__[name]
+        values.update(self._named_in_texts(obj, values))
         attributes = {
             "__name__": obj.__name__,
             "__qualname__": obj.__qualname__,
@@ -243,6 +252,21 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             attributes["__type_params__"] = type_params
         state = (values, attributes, submodules(code, values, obj.__closure__))
         return rebuild.function, arguments, state, None, None, rebuild.set_function
+
+    def _named_in_texts(self, function: "Any", known: "Container[str]") -> "Dict[str, Any]":
+        """Globals that the function may look up by a name in a string, if they can be pickled."""
+        found: "Dict[str, Any]" = {}
+        if _IN_TEXTS not in self._testing:
+            self._testing.add(_IN_TEXTS)
+            try:
+                for name in sorted(names_in_texts(function.__code__)):
+                    if name in function.__globals__ and name not in known and not name.startswith("__"):
+                        value = function.__globals__[name]
+                        if self._reason_against_it(value) is None:
+                            found[name] = value
+            finally:
+                self._testing.discard(_IN_TEXTS)
+        return found
 
     def _globals_of(self, function: "types.FunctionType", module: "str") -> "_Globals":
         known = self._globals.get(id(function.__globals__))
@@ -266,7 +290,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         except ValueError:
             data = marshal.dumps(obj)
         file = obj.co_filename
-        if not self._spread or file in self._told:
+        if not self.spread or file in self._told:
             return rebuild.code_by_value, (data,)
         self._told.add(file)
         text = source(file)
@@ -304,7 +328,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
-        trial = Pickler(io.BytesIO(), self.proto, self.by_value, self._spread)
+        trial = Pickler(io.BytesIO(), self.proto, self.by_value, self.spread)
         trial._testing, trial.whole = self._testing, self.whole
         try:
             trial.dump(value)
@@ -324,26 +348,6 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _method(self, obj: "types.MethodType") -> "Any":
         return types.MethodType, (obj.__func__, obj.__self__)
-
-    def _random(self, obj: "Any") -> "Any":
-        if obj is sys.modules["random"]._inst:
-            return rebuild.by_path, ("random", "_inst")
-        if type(obj).__name__ == "SystemRandom":
-            return rebuild.fresh_random, (type(obj),)  # it has no state
-        if not self._spread:
-            return NotImplemented
-        return type(obj), (), obj.getstate(), None, None, rebuild.seed_anew
-
-    def _numpy_random(self, obj: "Any") -> "Any":
-        numpy_random: "Any" = sys.modules["numpy.random"]
-        if obj is getattr(numpy_random.mtrand, "_rand", None):
-            return rebuild.by_path, ("numpy.random.mtrand", "_rand")
-        if self._spread:
-            if type(obj) is numpy_random.Generator:
-                return rebuild.fresh_generator, (type(obj), type(obj.bit_generator))
-            if type(obj) is numpy_random.RandomState or isinstance(obj, numpy_random.BitGenerator):
-                return rebuild.fresh_generator, (type(obj), None)
-        return NotImplemented
 
     def _reduced(self, obj: "Any") -> "Any":
         """The result of the object's own ``__reduce_ex__``; a text is a name in its module."""

@@ -118,12 +118,21 @@ def functions():
     assert output(body) == 10
 
 
+LOCK = threading.Lock()
+
+
+def looks_up(x):
+    """Names globals in strings. One of them, LOCK, cannot travel, and is not used."""
+    return eval("SCALE * x"), globals()["square"](x), "LOCK"
+
+
 @row("global of the script")
 def globals_of_the_script():
     global SCALE
     SCALE = 11
     try:
         assert output(scaled, 1) == 11
+        assert output(looks_up, 2) == (22, 4, "LOCK")
     finally:
         SCALE = 10
 
