@@ -15,6 +15,7 @@ import wingspan
 from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
+from wingspan.maps._folder import remove_map_folder
 from wingspan.maps._results import Results
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.personal.processes import boot_id
@@ -433,6 +434,24 @@ def test_a_worker_that_is_held_is_replaced(shared_pool, tmp_path, always):
     with pytest.raises((wingspan.ComponentHeld, wingspan.ComponentErrors)):
         m.wait(PATIENCE)
     assert len(clusters(m)) <= 3
+
+
+def test_jobs_of_a_map_that_was_removed_before_they_are_submitted(shared_pool, monkeypatch):
+    """Another process removes a map just before this one submits jobs of it: the scheduler, which does not
+    find the folder, refuses them, and what is told is that the map was removed.
+    """
+    m = wingspan.map(abs, [1], pool="personal")
+    m.wait(timeout=PATIENCE)
+    pool = type(m._keeper._pool("personal"))
+    queue = pool._queue
+
+    def remove_and_queue(self, schedd, description):
+        remove_map_folder(m.path, m.tag)
+        return queue(self, schedd, description)
+
+    monkeypatch.setattr(pool, "_queue", remove_and_queue)
+    with pytest.raises(wingspan.MapRemoved):
+        m.add_workers(1)
 
 
 @pytest.mark.htcondor

@@ -203,7 +203,7 @@ def test_a_map_whose_workers_know_one_function_refuses_another() -> None:
     m = wingspan.map(bad, range(2), pool="local")
     m.wait(errors_ok=True)
     m._folder.update_info(functions=False)
-    with pytest.raises(wingspan.MapError, match="know only the function"):
+    with pytest.raises(wingspan.MapError, match="cannot take another function"):
         m.rerun([1], function=good)
 
 

@@ -22,7 +22,7 @@ import attrs
 
 from wingspan._data_folder import maps_root, tags_root
 from wingspan._files import JsonLog, disk_error
-from wingspan.errors import WingspanError
+from wingspan.errors import PoolError, WingspanError
 from wingspan.maps._commands import forget_command
 from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
 from wingspan.maps._info import FORMATS, MapInfo
@@ -73,6 +73,10 @@ def told(
                 return method(self, *args, **kwargs)
             except Gone:
                 raise self._folder.removed() from None
+            except PoolError as error:
+                if self._folder.is_gone:  # a scheduler was asked to take jobs of a folder that is no more
+                    raise self._folder.removed() from error
+                raise
             except OSError as error:
                 if isinstance(error, WingspanError):
                     raise

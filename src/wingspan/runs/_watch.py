@@ -50,6 +50,10 @@ def told(
     def words(self: _Run, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
         try:
             return method(self, *args, **kwargs)
+        except PoolError as error:
+            if not (self.path / "run.json").exists():  # its folder is no more: no job can be begun there
+                raise removed(self.name) from error
+            raise
         except OSError as error:
             if isinstance(error, WingspanError):
                 raise
