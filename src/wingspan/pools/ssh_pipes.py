@@ -81,7 +81,7 @@ class Pipes:
         return taken
 
     def _more(self, most: int) -> bytes:
-        if not select.select([self._out], [], [], self.patience)[0]:
+        if not self._is_ready(self._out, select.POLLIN):
             raise Silent(f"nothing was heard from it for {self.patience:.0f} seconds")
         return os.read(self._out.fileno(), max(most, 1))
 
@@ -115,9 +115,15 @@ class Pipes:
                 left = left[os.write(self._to.fileno(), left) :]
             except BlockingIOError:
                 began = time.monotonic()
-                if not select.select([], [self._to], [], self.patience)[1]:
+                if not self._is_ready(self._to, select.POLLOUT):
                     waited = time.monotonic() - began
                     raise Silent(f"it took nothing of what was sent for {waited:.0f} seconds") from None
+
+    def _is_ready(self, file: IO[bytes], event: int) -> bool:
+        """Wait until something can be read or written, or the other end has gone; False: for too long."""
+        waits = select.poll()  # select(2) knows no numbers above 1,023
+        waits.register(file, event)
+        return bool(waits.poll(None if self.patience is None else 1000 * self.patience))
 
     def close(self) -> None:
         """End both."""
