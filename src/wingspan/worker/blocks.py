@@ -126,6 +126,30 @@ class Round(object):
         self.position = first + 1
         return first
 
+    def next_free(self, throw: "Callable[[int], int]", looks: "int") -> "Optional[Tuple[int, int]]":
+        """Where to go on: in the longest free run, or in one of several that are about as long, so that
+        workers do not all meet there.
+
+        The claims of a round are listed `looks` times at most: after that what was free then is tried to its
+        end, block by block, so that none is left behind, until too many of these are claimed.
+        `throw` gives a number below its argument.
+        """
+        if not self.free:
+            return None
+        lengths = [self.plan.part_of(first).count(first, stop) for first, stop in self.free]
+        longest = max(lengths)
+        choices = [run for run, length in zip(self.free, lengths) if 2 * length > longest]
+        first, stop = choices[throw(len(choices))]
+        self.free.remove((first, stop))
+        middle = self.plan.part_of(first).begin_within(first, stop)
+        if self.looks < looks:
+            return middle, stop  # the claims are listed again in any case
+        if middle > first:
+            self.free.append((first, middle))
+        if stop - middle > 1:
+            self.free.append((middle + 1, stop))
+        return middle, middle + 1
+
 
 def with_functions(
     plans: "Mapping[int, rounds.Plan]", runs: "Sequence[Tuple[int, int]]", number: "int"

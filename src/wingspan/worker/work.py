@@ -220,7 +220,7 @@ class WorkSource(object):
                 state.refused = 0
                 names = self._transport.names("rounds/%d/claims" % state.number)
                 state.free = free_runs(names, state)
-            free = self._next_free(state)
+            free = state.next_free(self._throw, MAX_LOOKS)
             if free is None:
                 state.exhausted = True
                 return None
@@ -234,29 +234,6 @@ class WorkSource(object):
         """
         self._dice = (self._dice * 1103515245 + 12345) & 0x7FFFFFFF
         return (self._dice >> 8) % sides
-
-    def _next_free(self, state: "Round") -> "Optional[Tuple[int, int]]":
-        """Where to go on: in the longest free run, or in one of several that are about as long, so that
-        workers do not all meet there.
-
-        The claims of a round are listed a few times at most: after that what was free then is tried to its
-        end, block by block, so that none is left behind, until too many of these are claimed.
-        """
-        if not state.free:
-            return None
-        lengths = [state.plan.part_of(first).count(first, stop) for first, stop in state.free]
-        longest = max(lengths)
-        choices = [run for run, length in zip(state.free, lengths) if 2 * length > longest]
-        first, stop = choices[self._throw(len(choices))]
-        state.free.remove((first, stop))
-        middle = state.plan.part_of(first).begin_within(first, stop)
-        if state.looks < MAX_LOOKS:
-            return middle, stop  # the claims are listed again in any case
-        if middle > first:
-            state.free.append((first, middle))
-        if stop - middle > 1:
-            state.free.append((middle + 1, stop))
-        return middle, middle + 1
 
     def _block(
         self, state: "Round", block: "int", finished: "Optional[Mapping[int, bool]]" = None
