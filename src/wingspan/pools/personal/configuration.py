@@ -116,9 +116,9 @@ JOB_TRANSFORM_NoIdleClaims = DELETE KeepClaimIdle
 STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 
 # When a job is removed while its slot is being claimed (a map whose work a warm worker has done), the schedd
-# forgets the claim, and the startd keeps a slot that serves nobody until it next asks the schedd about it. It
-# asks every ALIVE_INTERVAL * MAX_CLAIM_ALIVES_MISSED / 3 seconds (HTCondor: 600; here 1), and only about claims
-# without a job.
+# forgets the claim, and the startd keeps a slot that serves nobody until it next asks the schedd about it, or
+# has had no answer for ALIVE_INTERVAL * MAX_CLAIM_ALIVES_MISSED seconds (HTCondor: 1800). It asks three times in
+# that time, and only about claims without a job; those of running jobs have the jobs' own lease.
 ALIVE_INTERVAL = 5
 MAX_CLAIM_ALIVES_MISSED = 1
 
