@@ -179,7 +179,15 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if not folder.exists():
         return
-    for place, _, _ in os.walk(folder):
-        with contextlib.suppress(OSError):
-            os.chmod(place, 0o700)  # noqa: PTH101 - a name with any bytes
+    _open(os.fsencode(folder))
+    for place, folders, _ in os.walk(os.fsencode(folder)):
+        for name in folders:  # before it is gone into
+            _open(os.path.join(place, name))  # noqa: PTH118 - a name with any bytes
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _open(folder: bytes) -> None:
+    """Give its owner all rights to a folder; what a link leads to stays as it is."""
+    if not os.path.islink(folder):  # noqa: PTH114 - a name with any bytes
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)  # noqa: PTH101 - the same
