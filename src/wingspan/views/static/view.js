@@ -61,11 +61,16 @@ let counter = 0;
 export function attend(model) {
   const who = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
   const tell = () => model.send({ do: "attend", who, is_there: !document.hidden });
+  const leave = () => model.send({ do: "attend", who, is_there: false });
   document.addEventListener("visibilitychange", tell);
+  window.addEventListener("pageshow", tell);
+  window.addEventListener("pagehide", leave);
   tell();
   return () => {
     document.removeEventListener("visibilitychange", tell);
-    model.send({ do: "attend", who, is_there: false });
+    window.removeEventListener("pageshow", tell);
+    window.removeEventListener("pagehide", leave);
+    leave();
   };
 }
 

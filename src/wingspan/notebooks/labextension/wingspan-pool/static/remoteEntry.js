@@ -9,9 +9,9 @@
     const data = JSON.parse(document.getElementById("jupyter-config-data").textContent);
     const item = document.createElement("div");
     item.id = "wingspan-pool";
-    item.className = "jp-StatusBar-Item";
+    item.className = "jp-StatusBar-Item jp-StatusBar-TextItem";
     item.setAttribute("role", "status");
-    item.style.cssText = "padding: 0 4px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis";
+    item.style.cssText = "padding: 0 4px; line-height: var(--jp-statusbar-height, 24px); white-space: nowrap; overflow: hidden; text-overflow: ellipsis";
     bar.appendChild(item);
     for (;;) {
       try {
