@@ -137,6 +137,8 @@ class HTCondorWatcher:
         self._log = EventLog(log)
         #: Jobs that have left the queue, as the history told: it is asked once for each.
         self._left: dict[tuple[str, int], JobEvent] = {}
+        #: Jobs that neither the queue nor the history had once. What is missing twice is taken to be gone.
+        self._missed: set[tuple[str, int]] = set()
 
     def poll(self) -> Iterable[JobEvent]:
         return list(self._log.poll())
@@ -191,6 +193,7 @@ class HTCondorWatcher:
         for event in map(_event_of, schedd.history(clusters, _PROJECTION, most)):
             if (event.cluster, event.proc) in wanted:
                 found.setdefault((event.cluster, event.proc), event)
+        self._left.update(found)
         for cluster, process in wanted - found.keys():
             found[cluster, process] = JobEvent(
                 cluster=cluster,
@@ -199,7 +202,9 @@ class HTCondorWatcher:
                 time=time.time(),
                 reason="neither in the queue nor in the history of the schedd",
             )
-        self._left.update(found)
+            if (cluster, process) in self._missed:
+                self._left[cluster, process] = found[cluster, process]
+            self._missed.add((cluster, process))
         return found
 
     def close(self) -> None:

@@ -261,7 +261,7 @@ class SpoolWatcher(HTCondorWatcher):
                     continue  # whoever hears that a job has ended finds here what it has made
                 reason = f"its output cannot be retrieved: {trouble.why}"
                 event = attrs.evolve(told, code=None, reason=reason)
-            if event.state.is_final:
+            if job in completed:
                 self._left[job] = event
             known = self._told.get(job)
             if known is None or (known.state, known.code, known.reason) != (
