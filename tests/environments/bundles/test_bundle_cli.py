@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from _command_line import wingspan_here
+
 
 @pytest.fixture
 def wingspan(bundle_cache: Path, local_workspace: Path):  # type: ignore[no-untyped-def]
     """Call the command line in the workspace; answers the finished process."""
 
     def call(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "wingspan", "env", *words],
-            cwd=local_workspace,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        if words[0] == "enter":  # the command takes the place of this process
+            command = [sys.executable, "-m", "wingspan", "env", *words]
+            done = subprocess.run(command, cwd=local_workspace, capture_output=True, text=True, check=False)
+        else:
+            done = wingspan_here("env", *words, cwd=local_workspace)
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         return done
