@@ -129,6 +129,8 @@ def test_a_fault_in_the_header(tmp_path: Path, rule: str, line: int, text: str) 
         "#SBATCH --container-image=ubuntu:24.04 --container-mounts /a:/b --container-writable",
         "#SBATCH --environment=ngc",
         "#SBATCH --gpus=a100:1\n# SBATCH --gpus=v100:1",
+        "#SBATCH --gpus=a100:1\n# SBATCH --gpus=v100:1\n# SBATCH --qos=long",
+        "#SBATCH --image=docker:ubuntu:24.04 --module=gpu",
     ],
 )
 def test_a_header_without_fault(tmp_path: Path, text: str) -> None:

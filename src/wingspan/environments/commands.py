@@ -29,7 +29,7 @@ def programs_of(environment: LockedEnvironment) -> frozenset[str] | None:
         local = find_local(package, environment.lock_path.parent, caches)
         try:
             found = None if local is None else _of_package(local)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
+        except Exception:  # noqa: BLE001 - zip, tar, bz2, zstd, JSON: each has errors of its own
             found = None
         if found is None:
             return None

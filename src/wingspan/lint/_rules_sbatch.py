@@ -99,19 +99,32 @@ def contradiction(script: Script) -> Iterator[Hit]:
     source=_MANUAL,
 )
 def not_read(script: Script) -> Iterator[Hit]:
-    end = script.code[0].line if script.code else len(script.lines) + 1
     said = frozenset(option.name for option in _read(script))
-    for number, line in enumerate(script.lines[: end - 1], 1):
-        match = _MISSPELT.match(line)
-        if match is None or line.startswith("#SBATCH"):
-            continue
-        blank, word = match[1], match[2]
-        # the command sbatch, in a comment that says how the script is submitted, is in small letters
-        if (blank and not word.isupper()) or (word.upper() != "SBATCH" and not word.isupper()):
-            continue
-        meant = word.upper() == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75
-        if meant and not _set_elsewhere(line[match.end(2) :], said):
+    meant = [(number, match, line) for number, line in _lines_above(script) if (match := _meant(line))]
+    # Who switches lines off by a blank, as the options in others show, means the others too.
+    is_habit = any(match[1] and _set_elsewhere(line[match.end(2) :], said) for _, match, line in meant)
+    for number, match, line in meant:
+        if not (match[1] and is_habit) and not _set_elsewhere(line[match.end(2) :], said):
             yield Hit(number, f"{line.strip()[:60]} is a comment for sbatch")
+
+
+def _lines_above(script: Script) -> Iterator[tuple[int, str]]:
+    """Lines above the first command, with their numbers."""
+    end = script.code[0].line if script.code else len(script.lines) + 1
+    yield from enumerate(script.lines[: end - 1], 1)
+
+
+def _meant(line: str) -> re.Match[str] | None:
+    """Whether a comment looks like an option of sbatch that is written otherwise."""
+    match = _MISSPELT.match(line)
+    if match is None or line.startswith("#SBATCH"):
+        return None
+    blank, word = match[1], match[2]
+    # the command sbatch, in a comment that says how the script is submitted, is in small letters
+    if (blank and not word.isupper()) or (word.upper() != "SBATCH" and not word.isupper()):
+        return None
+    near = word.upper() == "SBATCH" or difflib.SequenceMatcher(None, word, "SBATCH").ratio() > 0.75
+    return match if near else None
 
 
 def _set_elsewhere(rest: str, said: frozenset[str]) -> bool:

@@ -42,14 +42,15 @@ def _table(text: str) -> Iterator[tuple[str, str]]:
         yield name, letter
 
 
-#: What plugins add on clusters that have them (Pyxis, and the container engine of CSCS). sbatch alone does
-#: not know them, and nothing in the file says which plugins the cluster has.
+#: What plugins add on clusters that have them (Pyxis, Shifter, the container engine of CSCS, …). sbatch alone
+#: does not know them, and nothing in the file says which plugins the cluster has.
 _PLUGINS_NONE = """
     container-mount-home container-no-mount-home container-remap-root container-no-remap-root
     container-entrypoint container-no-entrypoint container-writable container-readonly container-entrypoint-log
 """
 _PLUGINS_REQUIRED = """
     container-image container-mounts container-workdir container-name container-save container-env environment
+    image volume module quotatype
 """
 
 

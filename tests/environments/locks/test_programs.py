@@ -111,6 +111,8 @@ def test_programs_of_a_wheel_and_a_conda_package(tmp_path: Path) -> None:
         {},
         {"info/paths.json": {"no": "paths"}},
         {"info/paths.json": ["no table"]},
+        {"info/paths.json": {"paths": [{"_path": ""}]}},
+        {"info/paths.json": {"paths": [{"_path": "."}]}},
         {"info/paths.json": {"paths": []}, "info/link.json": ["no table"]},
     ],
 )
@@ -124,7 +126,15 @@ def test_a_package_without_a_readable_list(tmp_path: Path, members: dict[str, ob
 def test_a_package_that_is_not_here(tmp_path: Path) -> None:
     """Neither one that was not fetched yet nor one that is damaged has a list that is known."""
     assert programs_of(environment(tmp_path, "https://conda.example.org/noarch/none-0-0.conda")) is None
-    for name in ("a-1-0.conda", "a-1-py3-none-any.whl"):
-        (tmp_path / name).write_bytes(b"no archive")
+    whole = tmp_path / conda_package(tmp_path, {"info/paths.json": PATHS}, "b-1-0.conda")
+    packed = bytearray(whole.read_bytes())
+    packed[60:90] = bytes(30)
+    damaged = {"b-1-0.conda": bytes(packed), "c-1-0.tar.bz2": b"BZh9no archive", "d-1-0.conda": b"PK"}
+    for name, data in {
+        **damaged,
+        "a-1-0.conda": b"no archive",
+        "a-1-py3-none-any.whl": b"no archive",
+    }.items():
+        (tmp_path / name).write_bytes(data)
         assert programs_of(environment(tmp_path, name)) is None
     assert programs_of(environment(tmp_path)) == frozenset()
