@@ -1,4 +1,4 @@
-"""What becomes of one job. On its own, as a program that starts quickly needs nothing more of this room."""
+"""The states of a job, in a module of their own: programs that must start quickly import only this one."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ __all__ = ["SILENCE_SECONDS", "Pipes", "Silent"]
 #: The other end says every two seconds that it is at work (`wingspan.serving`). After so many
 #: seconds without a sign the network, or the other machine, is taken to be gone.
 SILENCE_SECONDS = 30.0
-#: So much is read at once, and gathered before it is written (bytes).
+#: How much is read at once, and gathered before it is written (bytes).
 _PIECE = 1 << 16
 
 
@@ -45,7 +45,7 @@ class Pipes:
     # -- reading ---------------------------------------------------------------------------------------------
 
     def read(self, length: int) -> bytes:
-        """So many bytes; fewer only where the process has ended.
+        """Read this many bytes; fewer only where the process has ended.
 
         Raises:
             Silent: Nothing came for too long.

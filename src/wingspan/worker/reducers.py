@@ -1,4 +1,4 @@
-"""How things of the standard library are pickled that are more than what pickle would take of them.
+"""Reducers for objects of the standard library of which pickle alone would lose a part.
 
 Each function here takes the pickler and the object, and returns what ``reducer_override`` may return (see
 `values`).
