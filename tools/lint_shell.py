@@ -41,6 +41,10 @@ _RUNS = {
     "gpu": {"gpus": 1, "profile": "chtc", "time": "3h"},
     "checkpoint": {"checkpoint": ["state"], "outputs": ["a", "b"]},
 }
+#: Those that only HTCondor can be given.
+_RUNS_OF_HTCONDOR = {
+    "addresses": {"outputs": ["model.pt=osdf:///a/model.pt", "*.txt=osdf:///a/texts/", "log"]},
+}
 
 
 def program() -> str | None:
@@ -72,7 +76,8 @@ def written(folder: Path) -> list[Path]:
     a_map = wingspan.map(abs, [1], tag="linted", pool="local", options=wingspan.Options(workers=0))
     for target in ("htcondor", "slurm"):
         paths = render_map(target, folder / f"{target}-map", a_map)  # type: ignore[arg-type]
-        for name, options in _RUNS.items():
+        runs = _RUNS | _RUNS_OF_HTCONDOR if target == "htcondor" else _RUNS
+        for name, options in runs.items():
             command = ["sh", "-c", "echo {word}" if name == "sweep" else "true"]
             paths += render(target, folder / f"{target}-{name}", command, workspace=folder, **options)  # type: ignore[arg-type]
         found += [path for path in paths if path.suffix in (".sh", ".sbatch")]
