@@ -18,7 +18,7 @@ COUNT = 2 * sum(rounds.FALLS)
 
 @pytest.fixture
 def few_are_many(monkeypatch):
-    """Two workers count as many, so that they do what 250 would do."""
+    """Two workers count as many, so that they do what 625 would do."""
     monkeypatch.setattr(rounds, "MANY_WORKERS", 2)
     monkeypatch.setattr(rounds, "MANY_COMPONENTS", COUNT // 2)
 

@@ -85,7 +85,7 @@ def test_blocks_fall_where_many_workers_have_many_components():
     assert not falls(many[0] - 1, many[1])
     assert not falls(many[0], many[1] - 1)
     assert not falls(*many, may_fall=False)
-    assert not falls(*many, block_size=7)
+    assert not falls(*many, block_size=10)
     assert not falls(*many, kind=rounds.REPAIR)
     assert not falls(5000, 5000 * rounds.MANY_COMPONENTS)
     first = rounds.plan_for(rounds.INITIAL, range(many[1]), many[0], may_fall=True)

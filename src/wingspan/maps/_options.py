@@ -74,7 +74,7 @@ class Options:
             never more than components. 0: none are submitted, now or later; you submit them yourself with
             what ``wingspan render --from TAG`` writes.
         block_size: Components that a worker claims at once. None: so that each worker finds about 32 blocks;
-            with 250 workers or more, 10 that get smaller.
+            with 625 workers or more, 10 that get smaller.
         retries: How often a component that fails is tried again, on whichever worker comes next.
         retry_memory: The most memory that is asked for, ``"16GB"``, when a component or a job took more than
             it had asked for: it is done again with twice as much, and again. None: it fails.

@@ -40,9 +40,10 @@ RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: 
 #: claim quickly.
 BLOCKS_PER_WORKER = 32
 MAX_BLOCKS = 20000
-#: Where so many workers share one round, and each finds so many components, blocks fall (see `Part.falls`): a
-#: few blocks a worker do then, each of which costs the access point a claim, and the last are as small.
-MANY_WORKERS, MANY_COMPONENTS = 250, 256
+#: Where so many workers share a round that they cannot have `BLOCKS_PER_WORKER` each, and each finds so many
+#: components, blocks fall (see `Part.falls`): ten a worker do as well as twenty equal ones, and each costs
+#: the access point a claim.
+MANY_WORKERS, MANY_COMPONENTS = MAX_BLOCKS // BLOCKS_PER_WORKER, 256
 FALLS = (5, 5, 4, 4, 4, 3, 3, 2, 1, 1)
 
 #: Folders of a round; of a round of a map of format 1, whose workers listed in ``done`` what they had
