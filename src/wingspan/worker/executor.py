@@ -22,7 +22,7 @@ from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, NoReturn, Optional
+    from typing import Any, Callable, Container, Dict, NoReturn, Optional, Sequence
 
     from .arriving import Arrivals
     from .channel import Speaker
@@ -65,6 +65,37 @@ def _sources() -> "Container[str]":
     return frozenset([one.__code__.co_filename for one in ours] + [pickle_module.__file__])
 
 
+def _lead_streams(out_file: "int", err_file: "int") -> "int":
+    """Lead the standard streams to these files, for good; answers a descriptor from which nothing comes."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out_file, 1)
+    os.dup2(err_file, 2)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for good
+    out, err = printing_to(1), printing_to(2)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]  # for good
+    unbuffer_c()
+    return null
+
+
+def _settle(
+    environ: "Optional[Dict[str, str]]",
+    folder: "Optional[str]",
+    cores: "Optional[int]",
+    path: "Sequence[str]",
+) -> "None":
+    """Take over the variables, the folder, the number of threads and the path of modules that a map has."""
+    if environ is not None and environ != dict(os.environ):
+        os.environ.clear()
+        os.environ.update(environ)
+    if folder is not None and os.path.isdir(folder):
+        os.chdir(folder)
+    for name in THREAD_LIMITS:
+        if cores:
+            os.environ.setdefault(name, str(cores))
+    sys.path.extend(entry for entry in path if entry not in sys.path)
+
+
 def run(
     commands: "int",
     results: "int",
@@ -85,14 +116,7 @@ def run(
     """
     from . import compatibility
 
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(out_file, 1)
-    os.dup2(err_file, 2)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for good
-    out, err = printing_to(1), printing_to(2)
-    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = out, err  # type: ignore[misc]  # for good
-    unbuffer_c()
+    null = _lead_streams(out_file, err_file)
     skip = _sources()
     silence_forks(commands, results, slots.free)
     try:
@@ -106,15 +130,7 @@ def run(
         pipes.read_exactly(commands, length)
     )
     scratch = scratch_folder()
-    if environ is not None and environ != dict(os.environ):
-        os.environ.clear()
-        os.environ.update(environ)
-    if folder is not None and os.path.isdir(folder):
-        os.chdir(folder)
-    for name in THREAD_LIMITS:
-        if cores:
-            os.environ.setdefault(name, str(cores))
-    sys.path.extend(entry for entry in path if entry not in sys.path)
+    _settle(environ, folder, cores, path)
     incompatibility = compatibility.incompatibility(facts, here)
     if incompatibility is not None:
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
