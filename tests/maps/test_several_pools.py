@@ -19,8 +19,7 @@ from wingspan.errors import PoolError, SettingsError
 from wingspan.jobs import Submission
 from wingspan.maps._components import Components
 from wingspan.maps._jobs import Jobs
-from wingspan.maps._several import check_together, for_all, on_each, told_by_pool, without_a_sign
-from wingspan.pools import get_pool
+from wingspan.maps._several import for_all, on_each, told_by_pool, without_a_sign
 from wingspan.pools.personal import PersonalPool
 
 POOLS = ["local", "personal", "slurm"]
@@ -152,9 +151,8 @@ def test_pools_that_cannot_be_together_are_refused() -> None:
             wingspan.map(abs, [1], pool=named)
     with pytest.raises(SettingsError, match="there is no pool 'nowhere'"):
         wingspan.map(abs, [1], pool=["local", "nowhere"])
-    elsewhere = SimpleNamespace(kind="ssh://host", elsewhere=True)
     with pytest.raises(SettingsError, match="keeps its maps on another machine"):
-        check_together([get_pool("local"), elsewhere])  # type: ignore[list-item]
+        wingspan.map(abs, [1], pool=["local", "ssh://host"])
     first = wingspan.map(abs, [1], pool="local")
     with pytest.raises(SettingsError, match="a chain runs in one pool"):
         wingspan.map(abs, first, pool=["local", "personal"])

@@ -7,7 +7,7 @@ need while this process does the same.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from wingspan._data_folder import find_named, maps_root, runs_root, tags_root
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wingspan.maps._chain import Chain
     from wingspan.maps._map import Map
     from wingspan.maps._where import Where
+    from wingspan.pools import Pool
     from wingspan.pools.following import Earlier
     from wingspan.pools.rehearsal import Rehearsal
 
@@ -363,9 +364,8 @@ def _make(
     where, *further = several(pool)
     if chain is not None:
         where = chain.place(where)
-    if further and (chain is not None or after is not None):
-        what = "a chain runs" if chain is not None else "a map that comes after others runs"
-        raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={where!r}")
+    if further:
+        _check_several([where, *further], chain, after)
     if tag is not None:
         check_tag(tag)
         if _is_used(tag, exist_ok):
@@ -406,6 +406,20 @@ def _make(
     finally:
         if warmed is not None:
             warmed.cool_down()
+
+
+def _check_several(pools: Sequence[str | Pool | None], chain: Chain | None, after: object) -> None:
+    """See that a map can be in these pools, before one of them is made ready, which may take a minute.
+
+    Raises:
+        SettingsError: It cannot.
+    """
+    from wingspan.maps._several import check_together
+
+    if chain is not None or after is not None:
+        what = "a chain runs" if chain is not None else "a map that comes after others runs"
+        raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={pools[0]!r}")
+    check_together([get_pool(one) if isinstance(one, str) else one for one in pools if one is not None])
 
 
 def _earlier_ones(after: object) -> tuple[Earlier, ...]:
