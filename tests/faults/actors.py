@@ -361,6 +361,52 @@ def clean(stage: Stage, unnamed: str = "0", killed_at: str = "0") -> None:
     return None
 
 
+def look_on(stage: Stage, seconds: str, seed: str) -> None:
+    """For so many seconds do what changes nothing of it, in any order: look, list, wait a moment, tidy up."""
+    import random
+
+    import click.testing
+
+    import wingspan
+    from wingspan.cli._main import cli
+    from wingspan.runs import RunTimeout
+
+    def command(*words: str) -> None:
+        done = click.testing.CliRunner().invoke(cli, list(words))
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+
+    def ask(name: str) -> Any:
+        found = getattr(one, name)
+        return found() if callable(found) else found
+
+    try:
+        one = stage.open()
+    except Exception as error:
+        return stage.events.tell_error(error, "load")
+    names = {"map": ("statuses", "errors", "runtimes", "components"), "run": ("outputs", "stdout", "check")}
+    deeds: dict[str, Callable[[], Any]] = {
+        **{name: lambda name=name: ask(name) for name in ("status", *names[stage.plan.what])},  # type: ignore[misc]
+        "wait": lambda: one.wait(0.05),
+        "load": lambda: stage.open(0.0),
+        "load_maps": wingspan.load_maps,
+        "clean": wingspan.clean,
+        **{words: lambda words=words: command(*words.split()) for words in ("maps", "runs", "status")},  # type: ignore[misc]
+        "top": lambda: command("top", "--once"),
+    }
+    rng, deadline = random.Random(int(seed)), time.monotonic() + float(seconds)
+    while time.monotonic() < deadline:
+        name = rng.choice(list(deeds))
+        try:
+            deeds[name]()
+        except (wingspan.MapTimeout, RunTimeout):
+            continue
+        except Exception as error:
+            if not hasattr(error, "component_error"):  # that is the user's own
+                stage.events.tell_error(error, name)
+    return None
+
+
 def env(stage: Stage, *words: str) -> None:
     """A command of ``wingspan env``; FAULTS_KILLED says when it is killed, and whose changes count."""
     from wingspan.cli._main import main as command
@@ -371,7 +417,14 @@ def env(stage: Stage, *words: str) -> None:
     command(["env", *words])
 
 
-ROLES: dict[str, Callable[..., None]] = {"make": make, "wait": wait, "act": act, "clean": clean, "env": env}
+ROLES: dict[str, Callable[..., None]] = {
+    "make": make,
+    "wait": wait,
+    "act": act,
+    "clean": clean,
+    "look_on": look_on,
+    "env": env,
+}
 
 
 def main(role: str, folder: str, *words: str) -> None:

@@ -63,6 +63,13 @@ def second_waiter(now: Round, rng: random.Random) -> None:
 
 
 @fault
+def crowd(now: Round, rng: random.Random) -> None:
+    """Several processes look at it in every way, list what there is and tidy up, all at the same time."""
+    for _ in range(3):
+        now.actor("look_on", f"{rng.uniform(2, 6):.1f}", str(rng.randrange(1 << 30)))
+
+
+@fault
 def kill_supervisor(now: Round, rng: random.Random) -> bool:
     return _signal(rng, now.workers()[0])
 
