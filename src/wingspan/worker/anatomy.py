@@ -40,6 +40,8 @@ _LOOKING_UP = frozenset(["eval", "exec", "globals", "vars", "evaluate", "query"]
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _globals_of_code: "weakref.WeakKeyDictionary[types.CodeType, List[str]]" = weakref.WeakKeyDictionary()
 
+_texts_of_code: "weakref.WeakKeyDictionary[types.CodeType, Set[str]]" = weakref.WeakKeyDictionary()
+
 
 def codes_of(code: "types.CodeType") -> "Iterator[types.CodeType]":
     """A code object and all code objects in it."""
@@ -67,12 +69,15 @@ def names_in_texts(code: "types.CodeType") -> "Set[str]":
     """Names in the strings of code that looks names up by strings: by eval, by globals(), in a query of a
     table.
     """
-    found: "Set[str]" = set()
-    for one in codes_of(code):
-        if not _LOOKING_UP.isdisjoint(one.co_names):
-            for constant in one.co_consts:
-                if isinstance(constant, str):
-                    found.update(_NAME.findall(constant))
+    found = _texts_of_code.get(code)
+    if found is None:
+        found = set()
+        for one in codes_of(code):
+            if not _LOOKING_UP.isdisjoint(one.co_names):
+                for constant in one.co_consts:
+                    if isinstance(constant, str):
+                        found.update(_NAME.findall(constant))
+        _texts_of_code[code] = found
     return found
 
 

@@ -37,7 +37,7 @@ from .anatomy import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from . import rebuild
 else:
@@ -236,7 +236,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         for name in names:
             if name in obj.__globals__ and name not in values:
                 values[name] = obj.__globals__[name]
-        values.update(self._named_in_texts(obj, values))
+        texts = names_in_texts(code)
+        if texts:
+            values.update(self._named_in_texts(obj, sorted(texts.difference(values))))
         attributes = {
             "__name__": obj.__name__,
             "__qualname__": obj.__qualname__,
@@ -253,14 +255,14 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         state = (values, attributes, submodules(code, values, obj.__closure__))
         return rebuild.function, arguments, state, None, None, rebuild.set_function
 
-    def _named_in_texts(self, function: "Any", known: "Container[str]") -> "Dict[str, Any]":
-        """Globals that the function may look up by a name in a string, if they can be pickled."""
+    def _named_in_texts(self, function: "Any", names: "List[str]") -> "Dict[str, Any]":
+        """Globals that the function may look up by these names in its strings, if they can be pickled."""
         found: "Dict[str, Any]" = {}
         if _IN_TEXTS not in self._testing:
             self._testing.add(_IN_TEXTS)
             try:
-                for name in sorted(names_in_texts(function.__code__)):
-                    if name in function.__globals__ and name not in known and not name.startswith("__"):
+                for name in names:
+                    if name in function.__globals__ and not name.startswith("__"):
                         value = function.__globals__[name]
                         if self._reason_against_it(value) is None:
                             found[name] = value
