@@ -32,6 +32,7 @@ from wingspan.runs import (
     run_names,
 )
 from wingspan.runs._render import render
+from wingspan.runs._spec import relative_path
 
 _MANIFEST = """
 [workspace]
@@ -397,3 +398,12 @@ def test_the_command_line_says_it_in_words(wingspan_cli, folders: Path) -> None:
         done = wingspan_cli(*words)
         assert (done.returncode, expected in done.stderr) == (code, True), done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["C:\\x", "\\x", "\\\\host\\x", "a:/x"])
+def test_a_path_of_windows_is_refused_before_htcondor_holds_the_job(name: str) -> None:
+    """HTCondor writes no file whose name is an absolute path for Windows; other names pass."""
+    with pytest.raises(InvalidRun, match="absolute path of Windows"):
+        relative_path(name, "input")
+    assert relative_path("D:x", "input") == "D:x"
+    assert relative_path("a\\b:c", "input") == "a\\b:c"

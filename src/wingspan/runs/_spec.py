@@ -60,7 +60,8 @@ def relative_path(path: str, what: str) -> str:
     """A path below the job's folder, in its plain form.
 
     Raises:
-        InvalidRun: It is absolute, or leads out of the folder.
+        InvalidRun: It is absolute (for Windows, too: HTCondor holds a job with such a file), or leads out of
+            the folder.
 
     >>> relative_path("./out//model.pt", "output")
     'out/model.pt'
@@ -74,6 +75,11 @@ def relative_path(path: str, what: str) -> str:
     if any(character in path for character in "\n\t,") or path.startswith("-"):
         raise InvalidRun(
             f"{what} {path!r} has a character that submit files cannot contain", hint="rename the file"
+        )
+    if re.match(r"([A-Za-z]:)?\\|[A-Za-z]:/", "/".join(parts)):
+        raise InvalidRun(
+            f"{what} {path!r} is an absolute path of Windows, which HTCondor refuses to write",
+            hint="rename the file",
         )
     return "/".join(parts)
 
