@@ -122,6 +122,13 @@ def test_a_component_in_detail(failing):
             source.detail(number)
 
 
+def test_errors_of_a_map_command_no_terminal(failing):
+    """What Python prints of all errors at once: characters that would command a terminal are written out."""
+    with pytest.raises(wingspan.ComponentErrors) as caught:
+        failing.wait(timeout=PATIENCE, progress=False)
+    assert ("\x1b" in str(caught.value), r"\x1b[2J" in str(caught.value)) == (False, True)
+
+
 def test_failed_components_are_done_again(tmp_path):
     """The action does again what failed, and says how many."""
     gate = tmp_path / "gate"

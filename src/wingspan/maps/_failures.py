@@ -263,10 +263,10 @@ def summary(errors: Mapping[int, ComponentError], n: int, tag: str) -> Component
         text, _ = texts.most_common(1)[0]
         others = f" (and {len(texts) - 1:,} other messages)" if len(texts) > 1 else ""
         first = min(error.component for error in examples)
-        shown = text if len(text) <= 200 else text[:199] + "…"
-        lines.append(f"  {count:,} × {kind}: {shown}{others}; first in component {first}")
+        begins = text if len(text) <= 200 else text[:199] + "…"
+        lines.append(shown(f"  {count:,} × {kind}: {begins}{others}; first in component {first}"))
         if hint := errors[first].hint:
-            lines.append(f"    {hint}")
+            lines.append(shown(f"    {hint}"))
     if len(kinds) > 10:
         lines.append(f"  and {len(kinds) - 10} other kinds")
     exceptions = []
