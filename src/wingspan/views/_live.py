@@ -122,7 +122,7 @@ class Live:
         before: View | None = None
         known: set[int] = set()
         due = told = time.monotonic()
-        cost = 0.0  # of a look, in the mean of the last few
+        cost = 0.0  # of a look, seconds of processor time; peaks count a quarter
         while True:
             with self._lock:
                 watchers = dict(self._watchers)
@@ -149,7 +149,9 @@ class Live:
                 with self._lock:
                     self._watchers.clear()
                 continue
-            cost += (time.thread_time() - begin - cost) / (4 if cost else 1)
+            spent = time.thread_time() - begin
+            # One look that took long, such as the first of a large map, does not keep later ones waiting.
+            cost = spent if spent < cost or not cost else cost + (spent - cost) / 4
             # A look that comes late does not put off those that follow.
             now, period = time.monotonic(), _SELDOM if view.is_done else _SOON
             due = max(min(due, now) + period, now + _REST * cost)
