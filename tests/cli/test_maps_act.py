@@ -114,6 +114,14 @@ def test_rm_takes_away_a_damaged_map(run: Run) -> None:
     assert wingspan.tags() == ()
 
 
+def test_a_complete_map_is_not_called_held(run: Run) -> None:
+    """Nothing is left to hold, and that is what is said."""
+    make("ready")
+    for command in ("hold", "pause"):
+        code, out, _ = run(command, "ready")
+        assert (code, out) == (0, f"ready: complete, there is nothing to {command}\n")
+
+
 def test_a_pattern_without_a_match_is_an_error(run: Run) -> None:
     """Nothing matches: exit code 1, not silence."""
     code, _, err = run("hold", "-p", "nothing-*")

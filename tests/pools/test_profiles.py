@@ -370,6 +370,14 @@ def test_the_user_makes_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert load_profile("chtc", settings).cpu.time_limit == 72 * HOUR
 
 
+def test_a_profile_of_a_generic_one_is_no_site_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a title of its own, messages call it by its name, not "Any HTCondor pool"."""
+    settings = configured(tmp_path, monkeypatch, '[profile.lab]\nextends = "generic"\n')
+    assert load_profile("lab", settings).title == ""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -25,6 +25,9 @@ def _act(action: str, done: str, tags: Sequence[str]) -> None:
     import wingspan
 
     for tag, one in [(tag, wingspan.load(tag)) for tag in tags]:
+        if action in ("hold", "pause") and one.status().is_done:
+            echo(f"{tag}: complete, there is nothing to {action}")
+            continue
         getattr(one, action)()
         echo(f"{tag}: {done}")
 

@@ -71,5 +71,6 @@ def _check(document: Mapping[str, Any]) -> None:
     if "pool" in document and not is_kind(document["pool"]):
         raise SettingsError(
             f"there is no pool {document['pool']!r}",
-            hint=f"the pools are {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name",
+            hint=f"the pools are {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name; "
+            "wingspan set --unset pool lets Wingspan choose",
         )

@@ -102,6 +102,8 @@ def _tables(
             # base's place.
             if "environment" not in mine:
                 inherited.pop("hosts", None)
+            if base.startswith("generic"):
+                inherited.pop("title", None)  # "Any HTCondor pool" is no site's name
             mine = _merged(inherited, mine)
         tables[name] = mine, origins[name]
     return tables
