@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 import wingspan
 from _waiting import PATIENCE, until
 from wingspan import Options
-from wingspan.errors import SettingsError
+from wingspan.errors import SettingsError, SubmitError
 from wingspan.maps._errors import InvalidInputs, MapError
 from wingspan.maps._needs import MOST_GROUPS, Asked
 from wingspan.pools import get_pool
+from wingspan.pools.local import LocalPool
 from wingspan.worker import parts, rounds
 
 MB = 1 << 20
@@ -182,6 +183,28 @@ def test_helpers_do_everything(data_dir, gate) -> None:
     gate.open()
     m.wait(PATIENCE)
     assert list(m) == [0, 1, 2, 3]
+
+
+def test_numbers_of_refused_workers_get_new_needs(data_dir, gate, monkeypatch) -> None:
+    """The next workers get the numbers of workers that the scheduler refused, and not their needs."""
+    wait = gate.wait
+    m = wingspan.map(
+        lambda x: wait(), [0, 1], tag="refused", pool="local", options=Options(request_cpus=[1, 2], workers=2)
+    )
+    first = max(entry.numbers.stop for entry in m._folder.submissions.entries())
+
+    def refuse(*_) -> None:
+        raise SubmitError("not now")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(LocalPool, "submit", refuse)
+        with pytest.raises(SubmitError):
+            m._keeper._submit(LocalPool(), 1, needs={"request_cpus": 2}, for_held=False)
+    m._keeper._submit(LocalPool(), 1, needs={}, for_held=False)
+    assert first in m._folder.submissions.entries()[-1].numbers
+    assert parts.needs_of_worker(m._folder.transport, m._folder.key, first) == {}
+    gate.open()
+    m.wait(timeout=PATIENCE)
 
 
 def fail(x: int) -> int:

@@ -223,7 +223,9 @@ class Submits:
                 try:
                     if given:
                         sent = write(self.folder, self.results.plans, first, given)
-                    if plain != {}:  # what no line says has the map's options
+                    # What no line says has the map's options, unless the numbers are those of workers that
+                    # were refused: their line is still there.
+                    if plain != {} or (self.folder.path / NEEDS).exists():
                         line = needs_line(self.folder.key, first, some, plain)
                         append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
                     job = attrs.evolve(
