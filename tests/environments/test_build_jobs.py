@@ -135,6 +135,21 @@ def test_a_build_that_fails_says_why_and_is_tried_again(local_workspace: Path, t
     run.remove()
 
 
+def test_what_a_job_has_sent_is_not_published_again(local_workspace: Path, tmp_path: Path) -> None:
+    """A store that the job itself has sent the bundle to is not read back here; another one gets it from
+    here.
+    """
+    env, told, stores = load_environment(local_workspace, "small"), _Told(), [tmp_path / "a", tmp_path / "b"]
+    for store in stores:
+        store.mkdir()
+    made = build_in_job(env, "pack", pool="local", to=open_store(stores[0]), progress=told)
+    assert not [one for one in told.begun if one.startswith(("sending", "checking"))], told.begun
+    build_in_job(env, "pack", to=open_store(stores[1]), progress=told)
+    assert f"sending {made.path.name}" in told.begun
+    for store in stores:
+        assert sorted(path.name for path in store.iterdir()) == [made.path.name, f"{made.path.name}.sha256"]
+
+
 def test_another_environments_bundle_is_not_taken(local_workspace: Path, tmp_path: Path) -> None:
     """What a job brings back is compared with what it was to build."""
     other = build_bundle(load_environment(local_workspace, "wheels"), "install", directory=tmp_path)

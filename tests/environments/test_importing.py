@@ -419,6 +419,8 @@ _PIP = {"name": "y", "manager": "pip", "url": "https://f.example.org/y-1-py3-non
         (_entry(**{**_PIP, "url": "https://f.example.org/y-1.tar.gz"}), "a file that ends with .whl"),
         (_entry(**{**_PIP, "url": "git+https://f.example.org/y.git"}), "a file that ends with .whl"),
         (_entry(url="x-1-0.conda"), "no address of a file"),
+        (_entry(url="https:x-1-0.conda"), "no address of a file"),
+        (_entry(url="https://[c/noarch/x-1-0.conda"), "no address of a file"),
         (_entry(url="https://me:s3cret@c.example.org/x"), "no address of a file"),
         (_entry(name="../../x"), "has a part '..'"),
         (_entry(name="x\ny"), "no plain text"),

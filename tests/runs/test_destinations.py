@@ -22,7 +22,7 @@ from wingspan.runs._rehearse import rehearse
 from wingspan.runs._request import RunRequest
 
 _WRITE = """echo {lr}:$lr >model.pt; mkdir -p res/deep; echo r >res/deep/a; echo log >log.txt
-for i in a res/b keep; do echo $i >$i.csv; done; exit ${CODE:-0}"""
+for i in a -f res/b keep; do echo $i >./$i.csv; done; exit ${CODE:-0}"""
 
 
 def test_outputs_go_to_files_of_this_machine(folders: Path, done, wingspan_cli) -> None:
@@ -51,7 +51,7 @@ def test_outputs_go_to_files_of_this_machine(folders: Path, done, wingspan_cli) 
     assert (there / "a b.pt").read_text() == "a b:a b\n"
     assert (there / "res-1/a").read_text() == "r\n"
     tables = there / "a b-tables"
-    assert {str(one.relative_to(tables)) for one in tables.rglob("*.csv")} == {"a.csv", "res/b.csv"}
+    assert {str(one.relative_to(tables)) for one in tables.rglob("*.csv")} == {"-f.csv", "a.csv", "res/b.csv"}
     assert list(run.outputs(0)) == ["keep.csv", "log.txt"]
     sent = run.status().jobs[1].sent
     assert sent == {

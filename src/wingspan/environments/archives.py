@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import lzma
 import os
 import re
 import struct
@@ -38,10 +39,11 @@ __all__ = [
     "wheel_programs",
 ]
 
-#: What reading a damaged zip raises (Python's zipfile and zlib), beside OSError.
+#: What reading a damaged zip raises (Python's zipfile, zlib and lzma), beside OSError.
 ZIP_FAULTS = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     IndexError,
     KeyError,

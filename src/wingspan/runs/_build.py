@@ -101,7 +101,8 @@ def build_in_job(
     bundle = build_bundle(
         env, kind, directory=directory, executable=executable, made_elsewhere=made, progress=progress
     )
-    if to is not None:  # a job that was begun without this store has not sent it there
+    if to is not None and run.spec.destinations.get(PUBLISHED) != _address(to):
+        # The job was begun without this store, and has not sent it there.
         publish_bundle(to, bundle.path, digest=bundle.sha256, progress=progress)
     run.remove()
     return bundle

@@ -177,11 +177,14 @@ def _damaged(data: bytes, chance: random.Random) -> bytes:
 
 
 #: More for a long run: WINGSPAN_EXAMPLES=100000, and WINGSPAN_SEED for other ones.
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("seed", [int(os.environ.get("WINGSPAN_SEED", "1"))])
-def test_a_damaged_wheel_is_one_sentence(env: LockedEnvironment, tmp_path: Path, seed: int) -> None:
+def test_a_damaged_wheel_is_one_sentence(
+    env: LockedEnvironment, tmp_path: Path, seed: int, compression: int
+) -> None:
     """Whatever is wrong with it: it is refused by name where it is asked for, and tells no facts."""
     path = _wheel(tmp_path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "a", compression) as archive:
         archive.writestr("mine/a.py", "print('hello', 1 + 1)\n" * 20)
         archive.writestr("mine-1.0.dist-info/entry_points.txt", "[console_scripts]\nmine = mine:main\n")
     data, chance = path.read_bytes(), random.Random(seed)

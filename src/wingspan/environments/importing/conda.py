@@ -323,9 +323,13 @@ def _file_name(path: Path, name: str, url: str, endings: tuple[str, ...]) -> str
     Raises:
         ManifestInvalid: It is no address of such a file.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # what stands in brackets is no host
+        parts = urlsplit("")
     file = unquote(parts.path).rpartition("/")[2]
-    if parts.scheme not in ("https", "http", "file") or not file.endswith(endings):
+    is_address = parts.scheme in ("https", "http", "file") and parts.path.startswith("/")
+    if not is_address or not file.endswith(endings):
         raise ManifestInvalid(
             f"{path}: {without_secrets(url)!r:.200}, for the package {name}, is no address of a file that ends with "
             + " or ".join(endings),

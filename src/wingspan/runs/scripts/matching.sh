@@ -9,7 +9,7 @@
             case $wingspan_path in @OWN@@GATHERED@*) continue ;; esac
             [ -e "$wingspan_path" ] || continue
             case $wingspan_path in */*) mkdir -p "$wingspan_into/${wingspan_path%/*}" ;; *) mkdir -p "$wingspan_into" ;; esac
-            mv "$wingspan_path" "$wingspan_into/$wingspan_path"
+            mv -- "$wingspan_path" "$wingspan_into/$wingspan_path"
         done
         wingspan_send "$wingspan_into" "$wingspan_url" "$wingspan_shown"
     }
