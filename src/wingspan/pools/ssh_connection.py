@@ -40,7 +40,7 @@ PREFIX = "ssh://"
 #: Seconds that ssh may take to reach the machine.
 _CONNECT_SECONDS = 15
 #: ssh asks the other machine after so many seconds of silence whether it is there, and gives up when so many
-#: questions had no answer: later than we do, who can say what is wrong (`SILENCE_SECONDS`).
+#: questions had no answer. The machine answers them, also while the Wingspan there is silent.
 _ALIVE_SECONDS, _ALIVE_QUESTIONS = 10, 3
 #: Seconds for ssh's master process, which is on this machine, to do what it is told.
 _MASTER_SECONDS = 5

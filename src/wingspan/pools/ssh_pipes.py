@@ -14,9 +14,11 @@ from wingspan.pools.ssh_frames import Broken
 
 __all__ = ["SILENCE_SECONDS", "Pipes", "Silent"]
 
-#: The other end says every two seconds that it is at work (`wingspan.serving`). After so many
-#: seconds without a sign the network, or the other machine, is taken to be gone.
-SILENCE_SECONDS = 30.0
+#: The other end says every two seconds that it is at work (`wingspan.serving`). After so many seconds without
+#: a sign the network, or the other machine, is taken to be gone. It is silent while HTCondor's bindings wait
+#: for a schedd, since they keep Python's lock meanwhile: 20 seconds where it does not answer, more while it
+#: is busy with a large submission or searches its history.
+SILENCE_SECONDS = 120.0
 #: How much is read at once, and gathered before it is written (bytes).
 _PIECE = 1 << 16
 
