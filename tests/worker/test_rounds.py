@@ -214,6 +214,21 @@ def test_a_claim_whose_first_answer_was_lost_is_its_owners(transport, tmp_path):
     assert not rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
 
 
+def test_a_claim_that_was_made_though_an_error_came_back_is_its_owners(transport, monkeypatch):
+    """A soft mount gives up on an answer: what the server has done counts."""
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(4), 1, 1), "x")
+    transport.append("rounds/0/takes/3.0", rounds.take_line(KEY, "3.0", 0, 2, named=True))
+    real = os.link
+
+    def link(path, new):
+        real(path, new)
+        raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(os, "link", link)
+    assert rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
+    assert not rounds.claim(transport, KEY, 0, 2, "4.0")
+
+
 def test_a_claim_counts_only_for_its_own_block(transport):
     """A claim that is cut, copied to another block or round, or signed with another key has no owner."""
     rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(4), 1, 1), "x")

@@ -111,6 +111,22 @@ def test_old_interpreters_refuse_politely(tmp_path, monkeypatch):
     m.remove()
 
 
+def test_a_worker_without_standard_output_ends_well(tmp_path, monkeypatch):
+    """Some daemons close it: the work is done, and the exit code says so."""
+    monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path))
+    m = wingspan.map(lambda x: x + 1, [1], pool="local", options=wingspan.Options(workers=0))
+    command = 'exec "$0" "$@" >&-'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, m.path / "worker.pyz", "file", m.path, "1", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(m) == [2]
+
+
 HERE = compatibility.this_interpreter()
 
 

@@ -20,6 +20,10 @@ if __name__ == "__main__":
     import os
 
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # the worker was started without it
+                stream.flush()
+        except OSError:
+            pass  # what it says has nowhere to go; the exit code still counts
     os._exit(code)  # to take down all modules takes as long as a short component

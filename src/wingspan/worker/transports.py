@@ -196,17 +196,23 @@ class FileTransport(object):
             return None
         try:
             os.link(self._path(path), self._path(new))
-        except FileExistsError:
-            # Or NFS asked twice, since the first answer was lost: then it is ours after all.
-            if new in self._linked or not os.path.samefile(self._path(path), self._path(new)):
-                return False
         except FileNotFoundError:
             raise
-        except OSError:
-            self._can_link = False
-            return None
+        except OSError as error:
+            # It may have been made, and the answer was lost: NFS asked twice, or gave up (a soft mount).
+            if new in self._linked or not self._are_one(path, new):
+                if isinstance(error, FileExistsError):
+                    return False
+                self._can_link = False
+                return None
         self._linked.add(new)
         return True
+
+    def _are_one(self, path: "str", new: "str") -> "bool":
+        try:
+            return os.path.samefile(self._path(path), self._path(new))
+        except OSError:
+            return False
 
     def create_whole(self, path: "str", data: "bytes") -> "bool":
         """As `create_exclusively`, but the file is never seen without its `data`, whenever this process may
