@@ -74,6 +74,11 @@ _RUN_OPTIONS = (
     click.option("-n", "--name", help="Name of the run.  [default: made up]"),
     click.option("--cpus", type=int, help="Cores of a job.  [default: 1]"),
     click.option("--memory", metavar="SIZE", help="Memory of a job: 2GB."),
+    click.option(
+        "--retry-memory",
+        metavar="SIZE",
+        help="On HTCondor: the most that is asked for after a job took more than --memory.",
+    ),
     click.option("--disk", metavar="SIZE", help="Scratch disk of a job: 10GB."),
     click.option("--time", metavar="TIME", help="Longest wall time of a job: 90min, 12h, 1d."),
     click.option("--gpus", type=int, help="GPU devices of a job.  [default: 0]"),

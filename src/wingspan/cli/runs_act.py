@@ -395,7 +395,7 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
             done.add(number)
             for file in files:
                 echo(str(file))
-        if not waiting or seen.is_done or seen.is_stuck:
+        if not waiting or seen.is_done or (seen.is_stuck and not one.asks_for_more(seen)):
             return seen
         one.attend(seen)
         time.sleep(0.25)

@@ -42,6 +42,7 @@ class JobEvent:
         exceeded: ``"memory"``: the scheduler ended the job because it took more than it had asked for.
         begins: The job itself says that it begins. If it was running before, it was killed and started again,
             and nobody told.
+        raised: How often the job had taken more memory than it had asked for by then, and asked for more.
     """
 
     cluster: str
@@ -58,6 +59,7 @@ class JobEvent:
     never_starts: bool = False
     exceeded: str | None = None
     begins: bool = False
+    raised: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -135,6 +137,9 @@ class Pool(Protocol):
     #: Its scheduler starts a job again, after a pause, that says that it can do nothing yet
     #: (`JobDescription.comes_back`).
     brings_back: bool
+    #: A job that took more memory than it had asked for can be started again and ask for more
+    #: (`Resources.retry_memory`).
+    raises_memory: bool
     #: Its scheduler starts jobs only when others have begun, or have ended (`JobDescription.after`).
     orders_jobs: bool
     #: Jobs that ask for less time begin sooner: a pilot measures what they need.
@@ -356,6 +361,7 @@ class PlainPool:
     hands_out_gpus = False
     sends_mail = False
     brings_back = False
+    raises_memory = False
     orders_jobs = False
     rewards_short_jobs = False
     own = False

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from wingspan._open import OpenFiles
 from wingspan.pools._base import JobEvent, JobState
 
@@ -18,6 +20,11 @@ __all__ = ["EventLog", "submitted_clusters"]
 
 #: HoldReasonCode of a job that a person holds (HTCondor manual, "HoldReasonCode": UserRequest).
 USER_REQUEST = 1
+#: Why Wingspan releases a job that was held because it took too much: it asks for more now.
+ASKS_FOR_MORE = "asks for more, through wingspan"
+#: ReasonCode and SubCode of the eviction of a job that took more memory than it had asked for
+#: (HTCondor's sources, ``CONDOR_HOLD_CODE``: StartdHeldJob and JobOutOfResources).
+_TOOK_TOO_MUCH_CODES, _OF_MEMORY = (21, 34), 102
 #: At most so many unreadable events are passed over at a time.
 _MOST_UNREADABLE = 100
 
@@ -30,6 +37,8 @@ class EventLog:
         self._log: JobEventLog | None = None
         self._parked: Any = None
         self._lock = threading.RLock()
+        #: How often the memory of each job was raised.
+        self._raised: dict[tuple[str, int], int] = {}
 
     def poll(self) -> list[JobEvent]:
         """Events since the last call, oldest first; a half-written one is left for the next time."""
@@ -38,7 +47,15 @@ class EventLog:
                 return []
             _open_logs.use(self)
             told = [_translate(event) for event in _events(self._log)]
-            return [event for event in told if event is not None]
+            return [self._counted(event) for event in told if event is not None]
+
+    def _counted(self, event: JobEvent) -> JobEvent:
+        """The event, which says how often the job's memory had been raised by then."""
+        if not event.raised:
+            return event
+        job = (event.cluster, event.proc)
+        self._raised[job] = self._raised.get(job, 0) + event.raised
+        return attrs.evolve(event, raised=self._raised[job])
 
     def _open(self) -> bool:
         if not self._path.exists():
@@ -157,6 +174,18 @@ def _translate(event: Any) -> JobEvent | None:
         notes=event.get("UserNotes") if event.type is Type.SUBMIT else None,
         schedd=event.get("SubmitHost") if event.type is Type.SUBMIT else None,
         by_person=state is JobState.HELD and code == USER_REQUEST,
+        raised=int(_asks_for_more(event, Type)),
+    )
+
+
+def _asks_for_more(event: Any, types: Any) -> bool:
+    """The job took more memory than it had asked for, and is started again with more."""
+    if event.type is types.JOB_RELEASED:
+        return ASKS_FOR_MORE in str(event.get("Reason") or "")
+    return (
+        event.type is types.JOB_EVICTED
+        and event.get("ReasonCode") in _TOOK_TOO_MUCH_CODES
+        and event.get("ReasonSubCode") == _OF_MEMORY
     )
 
 

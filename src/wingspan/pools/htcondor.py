@@ -72,6 +72,7 @@ class HTCondorPool(PlainPool):
     hands_out_gpus = True
     sends_mail = True
     brings_back = True
+    raises_memory = True
     shells: Literal["condor_ssh_to_job", "srun"] | None = "condor_ssh_to_job"
 
     def title(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wingspan.jobs import Submission
 from wingspan.pools._base import JobEvent, JobState
-from wingspan.pools.event_log import USER_REQUEST, EventLog
+from wingspan.pools.event_log import ASKS_FOR_MORE, USER_REQUEST, EventLog
 
 if TYPE_CHECKING:
     from htcondor2 import Schedd
@@ -95,7 +95,7 @@ def enlarge_held(schedd: Schedd, constraint: str, memory: int | None, disk: int 
     if changed:
         jobs = " || ".join(changed)
         wait_for_shadows(schedd, jobs)
-        schedd.act(htcondor2.JobAction.Release, jobs, ("asks for more, through wingspan", 0))
+        schedd.act(htcondor2.JobAction.Release, jobs, (ASKS_FOR_MORE, 0))
     return len(changed)
 
 

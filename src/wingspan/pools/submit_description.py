@@ -151,19 +151,22 @@ def _kibibytes(size: int) -> str:
     return f"{-(-size // 1024)}KB"
 
 
-def _larger(asked: int | None, most: int | None) -> str | None:
-    """What is asked for one retry after the other: twice as much each time, up to the most.
+def larger(asked: int | None, most: int | None) -> list[int]:
+    """Bytes that are asked for one retry after the other: twice as much each time, up to the most.
 
-    >>> _larger(1 << 20, 5 << 20)
-    '2048KB, 4096KB, 5120KB'
+    >>> larger(1, 5), larger(None, 5), larger(5, None)
+    ([2, 4, 5], [], [])
     """
-    if most is None or asked is None:
-        return None
-    sizes = []
-    while asked < most:
+    sizes: list[int] = []
+    while asked is not None and most is not None and asked < most:
         asked = min(most, 2 * asked)
-        sizes.append(_kibibytes(asked))
-    return ", ".join(sizes) or None
+        sizes.append(asked)
+    return sizes
+
+
+def _larger(asked: int | None, most: int | None) -> str | None:
+    """The value of ``retry_request_memory`` and ``retry_request_disk``."""
+    return ", ".join(map(_kibibytes, larger(asked, most))) or None
 
 
 #: Attribute of jobs that come back: the exit code by which they say that they can do nothing yet.

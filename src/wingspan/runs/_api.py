@@ -27,6 +27,7 @@ from wingspan.runs._files import check_input_sizes, keep_inputs
 from wingspan.runs._folder import create_run_folder, name_in_use
 from wingspan.runs._jobs import submit_jobs, write_script
 from wingspan.runs._machines import check_machines
+from wingspan.runs._more_memory import check_more_memory
 from wingspan.runs._plan import Plan, plan_run, programs_of
 from wingspan.runs._request import RunRequest
 from wingspan.runs._run import Run
@@ -58,6 +59,7 @@ def run(
     name: str | None = None,
     cpus: int | None = None,
     memory: int | str | None = None,
+    retry_memory: int | str | None = None,
     disk: int | str | None = None,
     time: int | str | None = None,
     gpus: int | None = None,
@@ -100,6 +102,7 @@ def run(
     name: str | None = None,
     cpus: int | None = None,
     memory: int | str | None = None,
+    retry_memory: int | str | None = None,
     disk: int | str | None = None,
     time: int | str | None = None,
     gpus: int | None = None,
@@ -137,7 +140,9 @@ def run(
         output_destination: Address of a folder that all outputs without an address of their own go to.
         name: The run's name; None: made up.
         cpus, gpus: Cores and GPU devices of each job.
-        memory, disk, gpu_memory: ``"2GB"``, or bytes.
+        memory, disk, gpu_memory: ``"2GB"``; a plain number is MB.
+        retry_memory: The most that is asked for, ``"16GB"``, after a job took more than `memory`: HTCondor
+            does it again with twice as much each time, up to that. None: such a job is held.
         time: Longest wall time: ``"12h"``, or seconds.
         variables: Environment variables of the jobs.
         sweep: Parameters and their values: a job for each combination; ``{name}`` in the command is the
@@ -200,6 +205,7 @@ def run(
         name=name,
         cpus=cpus,
         memory=memory,
+        retry_memory=retry_memory,
         disk=disk,
         time=time,
         gpus=gpus,
@@ -372,6 +378,7 @@ def _fitting(plan: Plan, pool: Pool, progress: Progress) -> RunSpec:
         from wingspan.pools.profiles import check_room
 
         check_room(pool, spec.profile, len(spec.rows), "the run")
+    check_more_memory(spec, pool)
     check_machines(spec, pool)
     check_destinations(spec, pool)
     return spec

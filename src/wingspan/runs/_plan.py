@@ -29,6 +29,7 @@ from wingspan.runs._destinations import split_outputs
 from wingspan.runs._errors import CommandNotFound, InvalidRun
 from wingspan.runs._files import collect_inputs, not_sent, rebased
 from wingspan.runs._folder import new_name
+from wingspan.runs._more_memory import most_memory
 from wingspan.runs._notebook import executed_here, is_notebook, notebook_request
 from wingspan.runs._programs import check_command
 from wingspan.runs._request import RunRequest
@@ -289,11 +290,13 @@ def _resources(request: RunRequest, table: Mapping[str, Any]) -> Resources:
 
     def said(what: str) -> Any:
         given = getattr(request, what)
-        return given if given is not None else table.get(what)
+        return given if given is not None else table.get(what.replace("_", "-"))
 
+    memory = parse_size(said("memory"), "memory")
     return Resources(
         cpus=count("cpus", request.cpus, table, 1, least=1),
-        memory=parse_size(said("memory"), "memory"),
+        memory=memory,
+        retry_memory=most_memory(said("retry_memory"), memory),
         disk=parse_size(said("disk"), "disk"),
         gpus=count("gpus", request.gpus, table, 0, least=0),
         gpus_minimum_memory=parse_size(request.gpu_memory, "gpu_memory"),

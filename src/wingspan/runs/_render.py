@@ -36,7 +36,7 @@ from wingspan.delivery.render import (
     site_profile,
     submit_script,
 )
-from wingspan.jobs import JobDescription
+from wingspan.jobs import JobDescription, size_text
 from wingspan.pools.submit_description import classad_literal, quote_arguments, submit_value
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._destinations import rendered_remaps
@@ -134,6 +134,11 @@ def write_files(
     if target == "slurm" and plan.spec.urls:
         raise InvalidRun(
             f"Slurm does not fetch the input {plan.spec.urls[0]}", hint="download it and give the file"
+        )
+    if target == "slurm" and plan.spec.resources.retry_memory is not None:
+        raise InvalidRun(
+            "Slurm does no job again that took more memory than it had asked for",
+            hint=f"leave retry_memory out, and ask for enough: --memory {size_text(plan.spec.resources.retry_memory)}",
         )
     if target == "slurm" and plan.spec.placed:
         raise InvalidRun(

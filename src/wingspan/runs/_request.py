@@ -39,7 +39,8 @@ class RunRequest:
         output_destination: Address of a folder that all outputs without an address of their own go to.
         name: The run's name; None: made up.
         cpus: Cores of each job.
-        memory: Of each job: ``"2GB"``, or bytes.
+        memory: Of each job: ``"2GB"``; a plain number is MB.
+        retry_memory: The most that is asked for after a job took more than `memory`; None: the job is held.
         disk: Scratch disk of each job, likewise.
         time: Longest wall time: ``"12h"``, or seconds.
         gpus: GPU devices of each job.
@@ -70,6 +71,7 @@ class RunRequest:
     name: str | None = None
     cpus: int | None = None
     memory: int | str | None = None
+    retry_memory: int | str | None = None
     disk: int | str | None = None
     time: int | str | None = None
     gpus: int | None = None

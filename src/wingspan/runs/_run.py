@@ -22,6 +22,7 @@ from wingspan.runs._files import copy_outputs, declared_files, expected_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
+from wingspan.runs._more_memory import MoreMemory
 from wingspan.runs._printed import Printed
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._table import Tables, write_parameters
@@ -38,7 +39,7 @@ __all__ = ["Run", "RunJob", "RunStatus"]
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
-class Run(Printed, Tables, Showable):
+class Run(Printed, MoreMemory, Tables, Showable):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -126,12 +127,9 @@ class Run(Printed, Tables, Showable):
         )
         return RunStatus(name=self.name, jobs=tuple(jobs[number] for number in sorted(jobs)), message=message)
 
-    def _row(self, number: int) -> dict[str, str]:
-        return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
-
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
         elsewhere = destinations_of_job(self.spec, number) if self.spec.destinations else None
-        return read_job(number, self._row(number), event, self.path, elsewhere)
+        return read_job(number, self._row(number), event, self.path, elsewhere, self.spec.resources)
 
     @told
     def wait(self, timeout: float | None = None) -> RunStatus:
@@ -152,7 +150,7 @@ class Run(Printed, Tables, Showable):
                 status = self.status()
                 if status.is_done:
                     return status
-                if status.is_stuck:
+                if status.is_stuck and not self.asks_for_more(status):
                     held = next(job for job in status.jobs if job.state == "held")
                     late = "allowed execute duration" in (held.reason or "")
                     raise RunFailed(
@@ -185,6 +183,7 @@ class Run(Printed, Tables, Showable):
             PoolUnavailable: Its owner has stopped it.
         """
         pool, now = get_pool(self.pool), time.monotonic()
+        self.asks_for_more(status)
         if (following := self._begins_later()) is not None:
             following.carry_on(self.pool)
         if now >= self._next_revival:

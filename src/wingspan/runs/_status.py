@@ -10,7 +10,9 @@ from pathlib import Path
 import attrs
 
 from wingspan._words import counted, nearest
+from wingspan.jobs import Resources, size_text
 from wingspan.pools import JobEvent, JobState
+from wingspan.pools.submit_description import larger
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT, OUTCOME
 
 __all__ = [
@@ -46,6 +48,8 @@ class RunJob:
         left: What the command wrote into its folder and no output names: it did not come back. Twenty of them
             at most.
         since: When it came into this state, Unix time; None: nothing was heard of it.
+        raised_memory: Bytes of memory that it asks for, or asked for, since it took more than it had asked
+            for at first; None: it did not.
     """
 
     number: int
@@ -59,6 +63,7 @@ class RunJob:
     sent: dict[str, str] = attrs.field(factory=dict)
     left: tuple[str, ...] = ()
     since: float | None = None
+    raised_memory: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -95,7 +100,10 @@ class RunStatus:
     def _reasons(self) -> list[str]:
         told = [job for job in self.jobs if job.reason]
         lines = [f"job {job.number} {job.state}: {job.reason}" for job in told[:_NAMED]]
-        return [*lines, f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else lines
+        lines += [f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else []
+        raised = [job for job in self.jobs if job.raised_memory is not None]
+        lines += [f"job {job.number} {_told_of_memory(job)}" for job in raised[:_NAMED]]
+        return [*lines, f"and {len(raised) - _NAMED:,} more"] if len(raised) > _NAMED else lines
 
     @property
     def counts(self) -> Counter[str]:
@@ -128,6 +136,7 @@ def read_job(
     event: JobEvent | None,
     folder: Path,
     destinations: Mapping[str, str] | None = None,
+    resources: Resources | None = None,
 ) -> RunJob:
     """How one job fares.
 
@@ -137,10 +146,15 @@ def read_job(
         event: The last that was heard of it; None: nothing was.
         folder: The run's, where a job that has ended has left its outputs and what it printed.
         destinations: Addresses that its outputs go to, by path.
+        resources: What it asked for at first.
     """
     job = RunJob(number=number, parameters=parameters, since=None if event is None else event.time)
     if event is None:
         return job
+    if event.raised and resources is not None:
+        # One that has taken too much of the most that it may ask for was evicted, too, and is held.
+        sizes = larger(resources.memory, resources.retry_memory)[: event.raised]
+        job = attrs.evolve(job, raised_memory=sizes[-1] if sizes else None)
     if event.state is not JobState.COMPLETED:
         is_told = event.state in (JobState.HELD, JobState.REMOVED) or event.never_starts
         return attrs.evolve(
@@ -174,6 +188,18 @@ def read_job(
     else:
         reason = why_it_failed(_text(folder / "logs" / f"{number}.err"), event.code)
     return attrs.evolve(job, signal=event.signal, missing=missing, reason=reason)
+
+
+def _told_of_memory(job: RunJob) -> str:
+    """For people: its memory was raised.
+
+    >>> _told_of_memory(RunJob(number=0, state="running", raised_memory=4 << 30))
+    'took more memory than it had asked for, and is done again with 4GB'
+    """
+    again = "was done" if job.is_final or job.state == "held" else "is done"
+    return (
+        f"took more memory than it had asked for, and {again} again with {size_text(job.raised_memory or 0)}"
+    )
 
 
 def outcome_of(outputs: Path) -> list[tuple[str, str]]:

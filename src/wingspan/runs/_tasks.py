@@ -222,6 +222,7 @@ _KNOWN: dict[str, tuple[type, ...]] = {
     "checkpoint": (str, list),
     "cpus": (int,),
     "memory": (str, int),
+    "retry-memory": (str, int),
     "disk": (str, int),
     "time": (str, int),
     "gpus": (int,),

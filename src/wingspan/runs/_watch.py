@@ -124,6 +124,10 @@ class RunJobs:
         """What was asked for."""
         return self._folder.spec
 
+    def _row(self, number: int) -> dict[str, str]:
+        """A job's row of the sweep."""
+        return dict(zip(self.spec.parameters, self.spec.rows[number], strict=True))
+
     @property
     def pool(self) -> str:
         """Kind of the pool that it is in."""
@@ -316,7 +320,8 @@ class RunJobs:
             begun_again = event.begins and event.time > before.time
             self._evicted = self._evicted or begun_again or event.state is JobState.IDLE
         host = event.host or (before.host if before else None)
-        self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host)
+        raised = max(event.raised, before.raised if before else 0)
+        self._events[(event.cluster, event.proc)] = attrs.evolve(event, host=host, raised=raised)
 
     def _act(self, action: Action) -> None:
         for kind, submissions in by_pool(self._submissions()).items():

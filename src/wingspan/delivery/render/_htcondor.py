@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from wingspan.jobs import JobDescription, Resources, all_of
-from wingspan.pools.submit_description import classad_literal, joined, submit_line
+from wingspan.pools.submit_description import classad_literal, joined, larger, submit_line
 from wingspan.pools.text import DEFAULT_MEMORY, Reasoned, mebibytes
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
         f"request_memory = {mebibytes(resources.memory or DEFAULT_MEMORY)}MB",
         f"request_disk = {mebibytes(disk)}MB",
     )
+    retries = [
+        f"retry_request_{what} = {', '.join(f'{mebibytes(size)}MB' for size in sizes)}"
+        for what, sizes in (
+            ("memory", larger(resources.memory, resources.retry_memory)),
+            ("disk", larger(disk, resources.retry_disk)),
+        )
+        if sizes
+    ]
+    if retries:
+        text.say(
+            "A job that took too much is done again with more, one size after the other. HTCondor 25.10 and later.",
+            *retries,
+        )
     if resources.time_limit:
         text.say(
             "Longer than this, and something is wrong.", f"allowed_execute_duration = {resources.time_limit}"

@@ -86,7 +86,7 @@ SLOT_TYPE_1 = 100%
 SLOT_TYPE_1_PARTITIONABLE = True
 START = True
 SUSPEND = False
-PREEMPT = False
+PREEMPT = $(TOOK_TOO_MUCH)
 KILL = False
 # A removed job has ten seconds to end (HTCondor: ten minutes); until then its slot serves nobody else.
 MachineMaxVacateTime = 10
@@ -102,10 +102,18 @@ JOB_DEFAULT_REQUESTDISK = (TransferInputSizeMB + 1) * 1280
 JOB_DEFAULT_REQUESTMEMORY = ifThenElse(MemoryUsage =!= undefined, MemoryUsage, 128)
 # What was asked for is kept: the shadow knows only a number of RequestMemory, be it asked for or not.
 JOB_TRANSFORM_AskedMemory = COPY RequestMemory AskedMemory
-SYSTEM_PERIODIC_HOLD = WingspanMap =?= undefined && JobStatus == 2 && MemoryUsage > AskedMemory && MemoryUsage > RequestMemory
+SYSTEM_PERIODIC_HOLD = WingspanMap =?= undefined && !$(ASKS_FOR_MORE) && JobStatus == 2 && MemoryUsage > AskedMemory && MemoryUsage > RequestMemory
 SYSTEM_PERIODIC_HOLD_REASON = strcat("it took ", string(MemoryUsage), " MB of memory and asked for ", \
     string(RequestMemory), " MB: ask for more (wingspan run --memory)")
-SYSTEM_PERIODIC_HOLD_SUBCODE = 34
+SYSTEM_PERIODIC_HOLD_SUBCODE = 102
+# A job with retry_request_memory is stopped by the machine instead, as sites do it: then the schedd asks for
+# more, and holds the job only when it may ask for no more.
+ASKS_FOR_MORE = (stringListIMember("RequestMemory", TransformOnEvict) =?= True)
+TOOK_TOO_MUCH = WingspanMap =?= undefined && $(ASKS_FOR_MORE) && MemoryUsage > RequestMemory
+WANT_HOLD = $(TOOK_TOO_MUCH)
+WANT_HOLD_REASON = strcat("it took ", string(MemoryUsage), " MB of memory and asked for ", \
+    string(RequestMemory), " MB: ask for more (wingspan run --memory, --retry-memory)")
+WANT_HOLD_SUBCODE = 102
 PERIODIC_EXPR_INTERVAL = 2
 STARTER_UPDATE_INTERVAL = 2
 SCHEDD_ROUND_ATTR_ResidentSetSize = 0
