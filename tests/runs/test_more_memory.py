@@ -21,14 +21,13 @@ from wingspan.runs._request import RunRequest
 
 MB = 1 << 20
 
+#: It takes the memory at once: HTCondor looks at it when a job begins, and seldom later.
 _GREEDY = """\
+held = bytearray(b"1") * (300 << 20)
 import pathlib, sys, threading
 flag = pathlib.Path(sys.argv[1])
 if not flag.exists():
     flag.touch()
-    held = bytearray(300 << 20)
-    for at in range(0, len(held), 4096):
-        held[at] = 1
     threading.Event().wait(float(sys.argv[2]))  # until it is stopped
 print("done")
 """
