@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -43,6 +45,7 @@ def wingspan_here(
         open(os.devnull, "rb") as nothing,  # noqa: PTH123 - as a stream
         _surroundings(cwd, env or {}),
         _streams(nothing, out, err),
+        _as_without_pytest(),
     ):
         try:
             main(list(words))
@@ -96,3 +99,31 @@ def _surroundings(cwd: Path | None, env: dict[str, str]) -> Iterator[None]:
         for name in set(os.environ) - set(variables):
             del os.environ[name]
         os.environ.update(variables)
+
+
+@contextlib.contextmanager
+def _as_without_pytest() -> Iterator[None]:
+    """Notices and warnings go to standard error, as in a process of its own: pytest would keep them."""
+    root = logging.getLogger()
+    kept = root.handlers[:]
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for unseen in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", unseen)
+        warnings.showwarning = _show_warning
+        root.handlers[:] = []
+        try:
+            yield
+        finally:
+            root.handlers[:] = kept
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
