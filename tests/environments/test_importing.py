@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click.testing
 import pytest
+import tomlkit
 import yaml
 
 import wingspan
@@ -121,6 +122,21 @@ def test_a_map_runs_in_what_was_imported(
     m.remove()
 
 
+def test_the_lock_of_a_script_is_of_what_it_needs_now(make: Import, tmp_path: Path) -> None:
+    """A lock beside the script is taken as it is: one that was made before a requirement came is an error."""
+    script = tmp_path / "study.py"
+    script.write_text(SCRIPT)
+    subprocess.run(
+        [find_uv(), "lock", "--quiet", "--no-cache", "--script", script], check=True, capture_output=True
+    )
+    assert names(make(script, tmp_path / "made", python=None).folder) == {"tabulate": "0.9.0"}
+    script.write_text(SCRIPT.replace('["tabulate>=0.9"]', '["tabulate>=0.9", "six"]'))
+    with pytest.raises(ManifestInvalid, match=r"before the requirements of study\.py changed: six") as caught:
+        make(script, tmp_path / "again", python=None)
+    assert caught.value.hint == "uv lock --script study.py"
+    assert not (tmp_path / "again").exists()
+
+
 def test_a_uv_lock(make: Import, tmp_path: Path) -> None:
     """Its wheels, those of an extra if that is asked for, and the project itself as a folder of one's own."""
     (tmp_path / "pyproject.toml").write_text(PROJECT)
@@ -152,12 +168,14 @@ def test_an_environment_yml(
     source = tmp_path / "environment.yml"
     dependencies = ["python=3.11", "numpy >=2", {"pip": ["six", "numpy"]}]
     document = {"name": "study", "channels": [local_channel.as_uri()], "dependencies": dependencies}
-    source.write_text(yaml.safe_dump({**document, "variables": {"STUDY": "1"}}))
+    variables = {"STUDY": "1", "LINES": "a\n\tb", "NOTHING": None}
+    source.write_text(yaml.safe_dump({**document, "variables": variables}))
     make(source, channels=(), python=None)
     assert names(tmp_path) == {"six": "1.17.0"}
     env = load_environment(tmp_path)
     assert "numpy" in {package.name for package in env.packages if package.kind != "pypi"}
-    assert 'STUDY = "1"' in (tmp_path / "pixi.toml").read_text()
+    written = tomlkit.parse((tmp_path / "pixi.toml").read_text()).unwrap()["activation"]["env"]
+    assert written == {"STUDY": "1", "LINES": "a\n\tb", "NOTHING": ""}
 
 
 def test_a_conda_lock(make: Import, tmp_path: Path, local_channel: Path, wheels: Path) -> None:

@@ -240,6 +240,17 @@ def test_a_template_is_no_description_yet(tmp_path: Path) -> None:
     assert refusals(path) == []
 
 
+@pytest.mark.parametrize("word", ["--date=%(asctime)s", "@TODAY@", "?name?"])
+def test_what_a_program_is_given_makes_no_template(word: str, tmp_path: Path) -> None:
+    """Words in comments, arguments and variables may look like those of a template; the file is refused for
+    what else is wrong.
+    """
+    path = tmp_path / "job.sub"
+    lines = [f"# {word}", "executable = /bin/date", f"arguments = {word}", f"environment = A={word}"]
+    path.write_text("\n".join([*lines, "request_memory = lots of", "queue 1"]))
+    assert refusals(path)
+
+
 def test_variables_within_variables() -> None:
     """$(…) is replaced as HTCondor does: defaults, several levels, and a name that is added to."""
     text = "a = 1\nb = $(a)2\na = $(a)0\nc = $(b)$(d:x)$(Process)$$(b)$(e)\nif true\ne = 1\nendif\nqueue z in (1)\n"

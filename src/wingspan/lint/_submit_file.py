@@ -193,8 +193,12 @@ class SubmitFile:
 
     @cached_property
     def is_template(self) -> bool:
-        """Whether something else makes a submit description of it first."""
-        return is_template(self.text)
+        """Whether something else makes a submit description of it first. What a program is given may look so,
+        too: in comments, arguments and variables only brackets count.
+        """
+        return has_brackets(self.text) or any(
+            _PLACES.search(line) for line in self.text.splitlines() if not _NOT_FOR_US.match(line)
+        )
 
     @cached_property
     def has_placeholders(self) -> bool:
@@ -272,6 +276,10 @@ _PLACES = re.compile(
 )
 
 
+#: Lines of a submit description whose words are for somebody else.
+_NOT_FOR_US = re.compile(r"\s*(#|(arguments|args|environment|env)\s*=)", re.IGNORECASE)
+
+
 def is_template(text: str) -> bool:
     """Whether it has ``{{ … }}``, ``{% … %}`` or ``<% … %>``, as Jinja, ERB and their kin do; or
     ``%(name)s``, ``?name?`` or ``@name@``, as programs in Python and autoconf do.
@@ -281,8 +289,11 @@ def is_template(text: str) -> bool:
     >>> is_template("queue %(jobs)d"), is_template("request_cpus = ?cores?"), is_template("a =?= b")
     (True, True, False)
     """
-    if _PLACES.search(text):
-        return True
+    return _PLACES.search(text) is not None or has_brackets(text)
+
+
+def has_brackets(text: str) -> bool:
+    """Whether it has brackets as Jinja, ERB and their kin do."""
     for opens, closes in (("{{", "}}"), ("{%", "%}"), ("<%", "%>")):
         at = text.find(opens)
         if at >= 0 and text.find(closes, at) >= 0:

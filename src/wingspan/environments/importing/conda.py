@@ -85,6 +85,15 @@ def _text(path: Path, what: str, value: Any) -> str:
     )
 
 
+def _variable(path: Path, key: Any, value: Any) -> str:
+    """The value of a variable: it may have several lines, and may be empty."""
+    if value is None or isinstance(value, str):
+        for line in re.split(r"[\n\t]", value or ""):
+            _text(path, f"the variable {key}", line)
+        return value or ""
+    return _text(path, f"the variable {key}", value)
+
+
 def read_conda_file(path: Path) -> CondaFile:
     """Read an ``environment.yml`` as conda does.
 
@@ -124,7 +133,7 @@ def read_conda_file(path: Path) -> CondaFile:
         specs=tuple(specs),
         requirements=tuple(requirements),
         variables={
-            _text(path, "a variable's name", key): _text(path, f"the variable {key}", value)
+            _text(path, "a variable's name", key): _variable(path, key, value)
             for key, value in variables.items()
         },
     )

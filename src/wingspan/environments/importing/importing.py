@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -256,18 +256,19 @@ def _uv_lock(request: _Request) -> _Found:
 
 def _script(request: _Request) -> _Found:
     path = request.source.path
-    wanted = _script_python(path)
+    block = _script_block(path)
+    wanted = None if block.get("requires-python") is None else str(block["requires-python"])
     python = _python_for(request, wanted)
     target = request.target(python, wanted)
-    # uv lock --script writes a lock beside the script.
-    packages = (
-        exported(path, target, script=True) if Path(f"{path}.lock").is_file() else resolved(path, target)
-    )
-    return _with_python(request, python, packages, path.stem, wanted)
+    lock = Path(f"{path}.lock")  # uv lock --script writes it beside the script
+    if not lock.is_file():
+        return _with_python(request, python, resolved(path, target), path.stem, wanted)
+    _check_script_lock(path, block, lock)
+    return _with_python(request, python, exported(path, target, script=True), path.stem, wanted)
 
 
-def _script_python(path: Path) -> str | None:
-    """What a script says of Python in its block (PEP 723)."""
+def _script_block(path: Path) -> dict[str, Any]:
+    """The block of a script that names its requirements (PEP 723); empty where there is none."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -280,10 +281,46 @@ def _script_python(path: Path) -> str | None:
             lines.append(line.removeprefix("#").removeprefix(" "))
         inside = inside or line.rstrip() == "# /// script"
     try:
-        wanted = tomlkit.parse("\n".join(lines)).unwrap().get("requires-python")
+        return tomlkit.parse("\n".join(lines)).unwrap()
     except TOMLKitError as error:
         raise ManifestInvalid(f"{path}: the block at its top is no TOML: {error}") from None
-    return None if wanted is None else str(wanted)
+
+
+def _check_script_lock(path: Path, block: Mapping[str, Any], lock: Path) -> None:
+    """See that the lock of a script is of the requirements that the script has now: nobody else asks, since
+    uv is told to take the lock as it is.
+
+    Raises:
+        ManifestInvalid: It is of others, or cannot be read.
+    """
+    import tomlkit
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.utils import canonicalize_name
+    from tomlkit.exceptions import TOMLKitError
+
+    hint = f"uv lock --script {path.name}"
+    try:
+        wanted = {
+            (canonicalize_name(one.name), one.specifier, frozenset(one.extras))
+            for one in map(Requirement, map(str, block.get("dependencies") or ()))
+        }
+        manifest = tomlkit.parse(lock.read_text(encoding="utf-8")).unwrap().get("manifest", {})
+        locked = {
+            (
+                canonicalize_name(one["name"]),
+                SpecifierSet(one.get("specifier", "")),
+                frozenset(one.get("extras", ())),
+            )
+            for one in manifest.get("requirements", ())
+        }
+    except (TOMLKitError, InvalidRequirement, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ManifestInvalid(f"{lock} cannot be compared with {path.name}: {error}", hint=hint) from None
+    if wanted != locked:
+        names = sorted({name for name, _, _ in wanted ^ locked})
+        raise ManifestInvalid(
+            f"{lock} was made before the requirements of {path.name} changed: {', '.join(names)}", hint=hint
+        )
 
 
 def _conda_file(request: _Request) -> _Found:
