@@ -42,6 +42,7 @@ class ToyPool:
     hands_out_gpus = True
     sends_mail = False
     brings_back = False
+    raises_memory = False
     orders_jobs = False
     rewards_short_jobs = False
     own = True

@@ -34,7 +34,9 @@ print("done")
 
 
 @pytest.mark.htcondor
-def test_a_job_that_takes_too_much_is_done_again_with_more(folders: Path, use_personal_pool) -> None:
+def test_a_job_that_takes_too_much_is_done_again_with_more(
+    folders: Path, use_personal_pool, wingspan_cli
+) -> None:
     """HTCondor itself does that; the status says so, also to somebody who looks at it later."""
     (folders / "greedy.py").write_text(_GREEDY)
     command = [sys.executable, "greedy.py", str(folders / "flag"), str(PATIENCE)]
@@ -46,8 +48,9 @@ def test_a_job_that_takes_too_much_is_done_again_with_more(folders: Path, use_pe
     assert run.stdout() == "done\n"
     assert status.jobs[0].raised_memory == 400 * MB
     told = "job 0 took more memory than it had asked for, and was done again with 400MB"
+    assert status.notes == (told,)
     assert told in str(status)
-    assert told in str(wingspan.load_run("greedy").status())
+    assert told in wingspan_cli("status", "greedy").stdout
 
 
 @pytest.mark.htcondor

@@ -151,6 +151,7 @@ def _status_text(one: Run, seen: RunStatus) -> str:
         if job.reason:
             row = " ".join(f"{key}={value}" for key, value in job.parameters.items())
             lines.append(f"job {job.number}{f' ({row})' if row else ''} {job.state}: {job.reason}")
+    lines += seen.notes
     return "\n".join(lines)
 
 

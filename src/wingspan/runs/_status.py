@@ -88,7 +88,9 @@ class RunStatus:
     def __str__(self) -> str:
         count = counted(len(self.jobs), "job")
         said = [self.message] if self.message else []
-        return "\n".join([f"run {self.name}: {count}: {self._counted()}", *self._reasons(), *said])
+        return "\n".join(
+            [f"run {self.name}: {count}: {self._counted()}", *self._reasons(), *self.notes, *said]
+        )
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -100,10 +102,14 @@ class RunStatus:
     def _reasons(self) -> list[str]:
         told = [job for job in self.jobs if job.reason]
         lines = [f"job {job.number} {job.state}: {job.reason}" for job in told[:_NAMED]]
-        lines += [f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else []
+        return [*lines, f"and {len(told) - _NAMED:,} more"] if len(told) > _NAMED else lines
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to have the jobs end well, one sentence each: whose memory was raised."""
         raised = [job for job in self.jobs if job.raised_memory is not None]
-        lines += [f"job {job.number} {_told_of_memory(job)}" for job in raised[:_NAMED]]
-        return [*lines, f"and {len(raised) - _NAMED:,} more"] if len(raised) > _NAMED else lines
+        lines = [f"job {job.number} {_told_of_memory(job)}" for job in raised[:_NAMED]]
+        return (*lines, f"and {len(raised) - _NAMED:,} more") if len(raised) > _NAMED else tuple(lines)
 
     @property
     def counts(self) -> Counter[str]:
@@ -260,7 +266,7 @@ def run_html(status: RunStatus, command: str, pool: str) -> str:
 
     from wingspan.views._still import still_bar, still_message
 
-    reasons = "\n".join([*status._reasons(), *([status.message] if status.message else [])])
+    reasons = "\n".join([*status._reasons(), *status.notes, *([status.message] if status.message else [])])
     return (
         f"<div><b>{html.escape(status.name)}</b>: <code>{html.escape(command)}</code>"
         f"{still_bar(status.counts)}<small>{status._counted()} ({html.escape(pool)})</small>{still_message(reasons)}</div>"
