@@ -4,12 +4,12 @@ carried with the environment."""
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.environments.lock import LockedEnvironment
 from wingspan.environments.manifest_reader import read_manifest
 from wingspan.errors import EnvironmentWarning
@@ -79,4 +79,4 @@ def carried_activation(env: LockedEnvironment) -> Activated:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, EnvironmentWarning, stacklevel=3)
+    warn(text, EnvironmentWarning)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import os
-import warnings
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.environments.archives import ZIP_FAULTS
 from wingspan.environments.errors import InvalidWheel
 from wingspan.environments.lock import LockedEnvironment, normalize
@@ -66,10 +66,9 @@ def inject_wheels(env: LockedEnvironment, wheels: Iterable[str | os.PathLike[str
     env = attrs.evolve(env, packages=tuple(packages))
     for package in injected:
         for missing in _missing(package, env):
-            warnings.warn(
+            warn(
                 f"environment {env.name!r}: the wheel of {package.name} asks for {missing}, which the lock does not have",
                 EnvironmentWarning,
-                stacklevel=3,
             )
     return env
 

@@ -7,13 +7,13 @@ session, which it checks. Images of HTMap's are not used: they hold its own envi
 from __future__ import annotations
 
 import datetime
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.errors import EnvironmentWarning, WingspanError
 from wingspan.htmap.exceptions import UnknownPythonDeliveryMethod
 from wingspan.htmap.settings import settings
@@ -62,7 +62,7 @@ def unregister_delivery_mechanism(name: str) -> None:
 def _warn(method: str, text: str) -> None:
     if method not in _warned:
         _warned.add(method)
-        warnings.warn(f"delivery method {method!r}: {text}", EnvironmentWarning, stacklevel=5)
+        warn(f"delivery method {method!r}: {text}", EnvironmentWarning)
 
 
 def delivered(tag: str | None) -> tuple[dict[str, Any], Any]:

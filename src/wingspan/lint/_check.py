@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ import wingspan.lint._rules_gpu
 import wingspan.lint._rules_images
 import wingspan.lint._rules_refused
 import wingspan.lint._rules_silent  # noqa: F401  these add to the table of _rules_submit
+from wingspan._warn import warn
 from wingspan.lint._asked import ask
 from wingspan.lint._errors import LintError, LintWarning
 from wingspan.lint._rule import RULES, Finding, RuleTable
@@ -230,7 +230,7 @@ def _texts(paths: Iterable[Path], *, scripts: bool) -> Iterator[tuple[Path, str]
             try:
                 text = _read(each)
             except LintError as error:
-                warnings.warn(f"left out: {error}", LintWarning, stacklevel=3)
+                warn(f"left out: {error}", LintWarning)
                 continue
             if kind_of(each, text) is not None:
                 files[each] = text

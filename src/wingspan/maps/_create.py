@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.errors import EnvironmentWarning, PoolError, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._carried import (
@@ -439,7 +439,7 @@ def prepare_environment(
         bundle = environment_to_send(named)
     assert bundle is not None
     for warning in delivery.warnings:
-        warnings.warn(f"environment {delivery.name!r}: {warning}", EnvironmentWarning, stacklevel=5)
+        warn(f"environment {delivery.name!r}: {warning}", EnvironmentWarning)
     return bundle, delivery
 
 

@@ -6,7 +6,6 @@ import functools
 import inspect
 import os
 import shutil
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -15,6 +14,7 @@ import attrs
 
 from wingspan._data_folder import find_named
 from wingspan._foreign import hint_for_run_argument
+from wingspan._warn import warn
 from wingspan.delivery.prepare import keep_bundle
 from wingspan.errors import UnknownOption
 from wingspan.pools import Choice, Pool, choose_pool, get_pool, refuse_computation_here, site_pool
@@ -282,7 +282,7 @@ def start(
     note = choice.reason if choice.is_fallback else None
     for warning in (*plan.spec.warnings, *([note] if note else [])):
         # Before anything is submitted: a program that makes warnings errors wants no run then.
-        warnings.warn(warning, RunWarning, stacklevel=3)
+        warn(warning, RunWarning)
     return submit_plan(plan, choice.pool, progress, note=note)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import fnmatch
 import os
 import stat
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from wingspan._kept_files import (
     keep_files,
     raised_as,
 )
+from wingspan._warn import warn
 from wingspan.pools.profiles import large_file
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.runs._errors import (
@@ -197,7 +197,7 @@ def check_input_sizes(spec: RunSpec, site: Profile) -> None:
         return
     if found.is_refused:
         raise InputTooLarge(found.said, hint=found.hint)
-    warnings.warn(f"{found.said}; {found.hint}", RunWarning, stacklevel=4)
+    warn(f"{found.said}; {found.hint}", RunWarning)
 
 
 def url_bytes(urls: Iterable[str]) -> int:

@@ -7,13 +7,13 @@ import os
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.delivery.prepare import keep_bundle
 from wingspan.pools import Pool, get_pool, site_pool
 from wingspan.pools.rehearsal import (
@@ -82,7 +82,7 @@ def rehearse(
             hint="--row 0 is the first",
         )
     for warning in plan.spec.warnings:
-        warnings.warn(warning, RunWarning, stacklevel=3)
+        warn(warning, RunWarning)
     engine = engine_for(named or site)
     with rehearsal_folder() as top:
         folder, not_checked = _write(plan, engine, top / "run", progress)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import attrs
 
 from wingspan._shell import Shell
 from wingspan._version import __version__
+from wingspan._warn import warn
 from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
     Reasoned,
@@ -105,7 +105,7 @@ def render_request(
     check_empty(Path(folder))
     plan = plan_run(request, build=image is None, progress=progress)
     for warning in plan.spec.warnings:
-        warnings.warn(warning, RunWarning, stacklevel=3)
+        warn(warning, RunWarning)
     return write_files(target, plan, Path(folder), progress, image=image, bundle_url=bundle_url)
 
 

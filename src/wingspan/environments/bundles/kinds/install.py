@@ -11,13 +11,13 @@ import contextlib
 import json
 import posixpath
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 
 from packaging.specifiers import Specifier
 from packaging.version import Version
 
 from wingspan._shell import Shell, filled, quoted
+from wingspan._warn import warn
 from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.manifest import INSTALL_MARK, Manifest
@@ -76,10 +76,9 @@ def _scripts(activated: Activated) -> Shell:
         try:
             name = check_path(posixpath.normpath(path))
         except BadName:
-            warnings.warn(
+            warn(
                 f"the activation script {path} is left out: it lies outside the workspace, and an install bundle has no place for it",
                 EnvironmentWarning,
-                stacklevel=2,
             )
             continue
         place = f'"$workspace"/{quoted(name)}'

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
 
 import attrs
 
+from wingspan._warn import warn
 from wingspan.environments.activation import Activated
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.remote import remote_program
@@ -41,7 +41,7 @@ def package_variables(folder: Path) -> dict[str, str]:
 
 def _warn(faults: Iterable[str]) -> None:
     for fault in faults:
-        warnings.warn(f"left out of the activation: {fault}", EnvironmentWarning, stacklevel=2)
+        warn(f"left out of the activation: {fault}", EnvironmentWarning)
 
 
 def add_contents(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
+from wingspan._warn import warn
 from wingspan.environments.bundles.own.layer import (
     Contents,
     Layer,
@@ -77,7 +77,7 @@ def own_layers(env: LockedEnvironment, *, name: str, injected: bool = False) -> 
             _site_packages(env),
         )
         for warning in project_contents(project, contents):
-            warnings.warn(f"environment {env.name!r}: {warning}", EnvironmentWarning, stacklevel=4)
+            warn(f"environment {env.name!r}: {warning}", EnvironmentWarning)
     what = ", ".join(one.name for one in own)
     return (write_layer(f"{name}-code", contents, what=what),)
 
