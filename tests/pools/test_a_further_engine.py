@@ -43,6 +43,7 @@ class ToyPool:
     sends_mail = False
     brings_back = False
     raises_memory = False
+    limits_memory = True
     orders_jobs = False
     rewards_short_jobs = False
     own = True

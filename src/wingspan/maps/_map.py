@@ -39,6 +39,7 @@ from wingspan.pools import get_pool
 from wingspan.pools.submissions import LoggedSubmission, remove_jobs
 from wingspan.views._showable import Showable
 from wingspan.worker import rounds
+from wingspan.worker.transports import Gone
 
 if TYPE_CHECKING:
     from wingspan.maps._options import Options
@@ -395,7 +396,7 @@ class Map(Origins, Changing, Fetching, Showable):
             PoolError: The scheduler does not answer; nothing is removed then.
         """
         ended: tuple[LoggedSubmission, ...] = ()
-        with contextlib.suppress(MapRemoved):
+        with contextlib.suppress(MapRemoved, Gone):  # another process removes it, too
             try:
                 ended = self._end_jobs(force)
             except (PoolError, DiskError):
@@ -404,7 +405,8 @@ class Map(Origins, Changing, Fetching, Showable):
         if self.options.memo:
             from wingspan.maps._memo import keep_outputs
 
-            keep_outputs(self._folder.path, results=self._keeper.results)
+            with contextlib.suppress(MapRemoved, Gone):
+                keep_outputs(self._folder.path, results=self._keeper.results)
         self._keeper.close()
         self._folder.read_info()
         remove_map_folder(

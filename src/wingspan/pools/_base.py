@@ -140,6 +140,8 @@ class Pool(Protocol):
     #: A job that took more memory than it had asked for can be started again and ask for more
     #: (`Resources.retry_memory`).
     raises_memory: bool
+    #: A job that takes more memory than it asked for is ended, or held.
+    limits_memory: bool
     #: Its scheduler starts jobs only when others have begun, or have ended (`JobDescription.after`).
     orders_jobs: bool
     #: Jobs that ask for less time begin sooner: a pilot measures what they need.
@@ -362,6 +364,7 @@ class PlainPool:
     sends_mail = False
     brings_back = False
     raises_memory = False
+    limits_memory = True
     orders_jobs = False
     rewards_short_jobs = False
     own = False

@@ -151,6 +151,7 @@ class LocalPool(PlainPool):
     ends_held_jobs = True
     answers_at_once = True
     takes_requirements = True  # this machine is what it is: nothing looks at them
+    limits_memory = False
     own = True
 
     def __init__(self) -> None:

@@ -51,10 +51,10 @@ def check_more_memory(spec: RunSpec, pool: Pool) -> None:
     """See that the pool can raise the memory of jobs, if the run wants that.
 
     Raises:
-        InvalidRun: It cannot. The local pool is let through: it ends no job for its memory.
+        InvalidRun: It cannot. A pool that ends no job for its memory is let through.
     """
     most = spec.resources.retry_memory
-    if most is None or pool.raises_memory or pool.kind == "local":
+    if most is None or pool.raises_memory or not pool.limits_memory:
         return
     raise InvalidRun(
         f"retry_memory is for HTCondor: the pool {pool.kind} ends a job that takes too much, and no one does it again",
