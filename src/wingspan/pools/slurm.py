@@ -151,14 +151,15 @@ class SlurmPool(PlainPool):
         if action == "remove":
             slurm_commands.call("scancel", *clusters)
             return
-        # Sent off its node a moment ago: it can be held and released when the node is done with it.
-        leaving = {"release": JobState.HELD, "hold": JobState.IDLE}.get(action)
+        # Sent off its node a moment ago: it can be held and released when the node is done with it. Its own
+        # last word may be about its end, not about the hold.
         deadline = time.monotonic() + slurm_commands.PATIENCE
         while (
-            leaving
+            action in ("release", "hold")
             and time.monotonic() < deadline
             and any(
-                task.is_ending and said(folder, task) is leaving for task in slurm_commands.queue(clusters)
+                task.is_ending and said(folder, task) is not JobState.COMPLETED
+                for task in slurm_commands.queue(clusters)
             )
         ):
             time.sleep(1.0)
