@@ -18,6 +18,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from _drawing import new_figure, save
 from wingspan.maps._bench import simulate_load
 
 #: What is drawn: title of the panel, its curves, and whether these are counts a worker.
@@ -41,13 +42,7 @@ def simulated(workers: list[int]) -> dict[str, Any]:
 
 def plot(target: Path, loads: list[dict[str, Any]]) -> None:
     """Draw the curves; the same figures give the same file."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "wingspan", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(2, 2, figsize=(8.5, 6.2), layout="constrained")
+    figure, axes = new_figure(2, 2, (8.5, 6.2))
     for axis, (title, curves) in zip(axes.flat, PANELS, strict=True):
         for number, (field, label) in enumerate(curves):
             color = f"C{number}"
@@ -72,9 +67,7 @@ def plot(target: Path, loads: list[dict[str, Any]]) -> None:
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.savefig(target, metadata={"Date": None, "Creator": None})
-    text = target.read_text(encoding="utf-8")
-    target.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
+    save(figure, target)
 
 
 def main() -> None:

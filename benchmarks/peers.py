@@ -30,6 +30,8 @@ from typing import Any
 
 import platformdirs
 
+from _drawing import new_figure, save
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ["joblib", "distributed", "dask-jobqueue", "parsl", "executorlib", "submitit"]
 
@@ -266,13 +268,7 @@ def pool_environment() -> dict[str, str]:
 
 def plot(target: Path, rows: list[dict[str, Any]]) -> None:
     """Draw the curves; the same figures give the same file."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams.update({"svg.hashsalt": "wingspan", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8.5, 4.2), layout="constrained", sharey=True)
+    figure, axes = new_figure(1, 2, (8.5, 4.2), sharey=True)
     titles = {"local": "two local processes", "htcondor": "a personal HTCondor pool"}
     for axis, (engine, title) in zip(axes, titles.items(), strict=True):
         for number, name in enumerate(PROGRAMS[engine]):
@@ -288,9 +284,7 @@ def plot(target: Path, rows: list[dict[str, Any]]) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     axes[0].set_ylabel("seconds until all results are there")
-    figure.savefig(target, metadata={"Date": None, "Creator": None})
-    text = target.read_text(encoding="utf-8")
-    target.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
+    save(figure, target)
 
 
 def main() -> None:

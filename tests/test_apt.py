@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from wingspan import _apt
 from wingspan.environments.bundles.machine import debian as for_bundles
 from wingspan.pools.personal import debian as for_pools
 from wingspan.pools.personal.errors import SourceError
@@ -173,8 +174,7 @@ def test_the_settings_of_the_machine_would_allow_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without our own settings these packages are taken: it is those that keep them away."""
-    for module in (for_bundles, for_pools):
-        monkeypatch.setattr(module, "STRICT", {})
+    monkeypatch.setattr(_apt, "STRICT", {})
     found = DRIVERS[driver](repository, keys("right") / "public.gpg", tmp_path, monkeypatch)
     assert found == ["signed-probe_1_all.deb"]
 

@@ -135,10 +135,8 @@ def _activation_scripts(manifest_path: Path, environment: str) -> dict[str, Path
             notice(
                 f"{manifest_path}: the activation script {script} lies outside of the workspace, and does not go along"
             )
-        elif (
-            path := manifest_path.parent / place
-        ).is_file():  # else the other machine says that it is missing
-            found[place] = path
+        elif (path := manifest_path.parent / place).is_file():
+            found[place] = path  # of one that is missing the other machine says so
     return found
 
 

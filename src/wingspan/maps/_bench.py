@@ -36,6 +36,8 @@ _BLOCKS = 8
 _COMPONENTS = rounds.MANY_COMPONENTS
 #: Seconds between two looks at the shadows.
 _LOOK_SECONDS = 0.1
+#: Seconds for which plain jobs may wait in the queue, beside ten times what they take.
+_PATIENCE = 600.0
 
 
 @attrs.frozen(kw_only=True)
@@ -126,10 +128,6 @@ def simulate_load(workers: int) -> Load:
         files=memory.most_files,
         files_left=memory.count_files(),
     )
-
-
-#: Seconds for which plain jobs may wait in the queue, beside ten times what they take.
-_PATIENCE = 600.0
 
 
 @contextlib.contextmanager

@@ -179,9 +179,8 @@ def _is_data(value: Any) -> bool:
         return True
     if isinstance(value, type | ModuleType | FunctionType | BuiltinFunctionType | io.IOBase):
         return False
-    logging = sys.modules.get(
-        "logging"
-    )  # not imported for this: it takes a while, and then there is no logger
+    # Not imported for this, as that takes a while: where it is not, there is no logger.
+    logging = sys.modules.get("logging")
     if logging is not None and isinstance(value, logging.Logger):
         return False
     # Generators of random numbers are made anew, with all that is typing's.

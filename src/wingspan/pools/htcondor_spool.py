@@ -293,9 +293,8 @@ class SpoolWatcher(HTCondorWatcher):
             return set()
         with self._schedd() as schedd:
             waiting = self._waiting(schedd, due)
-            others = sorted(
-                waiting - self._troubles.keys()
-            )  # one that fails spoils what it is retrieved with
+            # One that fails spoils what it is retrieved with.
+            others = sorted(waiting - self._troubles.keys())
             for begin in range(0, len(others), _AT_ONCE):
                 with contextlib.suppress(*_failures()):
                     schedd.retrieve(list(map(_name_of, others[begin : begin + _AT_ONCE])))

@@ -170,7 +170,7 @@ class Supervisor:
 
 
 def end_group(group: int, which: int) -> bool:
-    """Whether a process is in the group."""
+    """Send a signal to a group of processes (0: none); whether a process is in it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, which)
         return True

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from wingspan._apt import STRICT
+from wingspan._apt import private_settings
 from wingspan.pools.personal.errors import SourceError
 from wingspan.pools.personal.version import MINIMUM_VERSION, numbers
 from wingspan.progress import Progress
@@ -89,17 +89,12 @@ class _Apt:
             "Dir::State::Status": folder / "status",
             "Dir::Cache": folder,
             "Dir::Cache::Archives": folder / "archives",
-            # Containers' settings turn this off, and each command would read the whole index again.
-            "Dir::Cache::pkgcache": "pkgcache.bin",
             "APT::Install-Recommends": "false",
-            **STRICT,
-            "Acquire::Languages": "none",
+            **private_settings(),
             "Acquire::Retries": "1",
             "Acquire::http::Timeout": "15",
             "Acquire::https::Timeout": "15",
         }
-        if os.geteuid() == 0:  # apt's own user cannot enter our cache folder
-            own["APT::Sandbox::User"] = "root"
         lines = [*machine, *(f'{key} "{value}";' for key, value in own.items())]
         (folder / "apt.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
         self.environment["APT_CONFIG"] = str(folder / "apt.conf")

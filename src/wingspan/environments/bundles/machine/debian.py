@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from wingspan._apt import STRICT
+from wingspan._apt import private_settings
 
 __all__ = ["DebianUnavailable", "fetch", "fetch_with_dependencies", "mirror", "unpack"]
 
@@ -113,13 +113,8 @@ class _Apt:
             "Dir::State::Lists": state / "lists",
             "Dir::State::status": state / "status",
             "Dir::Cache": state / "cache",
-            # Containers' settings turn this off, and each command would read the whole index again.
-            "Dir::Cache::pkgcache": "pkgcache.bin",
-            "Acquire::Languages": "none",
-            **STRICT,
+            **private_settings(),
         }
-        if os.geteuid() == 0:  # apt's own user cannot enter our cache folder
-            settings["APT::Sandbox::User"] = "root"
         self._words = ["apt-get", "-qq", *(word for k, v in settings.items() for word in ("-o", f"{k}={v}"))]
         self._run("update", where=state)
         return self
