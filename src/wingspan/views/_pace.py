@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Pace"]
+__all__ = ["CHART_APART", "Pace"]
 
+#: How many seconds go by until the curve of workers over time is sent again to a page.
+CHART_APART = 1.0
 #: The most points that are kept, and the least time between two (s).
 _POINTS, _APART = 240, 0.5
 #: The rate is that of so many seconds.

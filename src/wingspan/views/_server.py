@@ -24,6 +24,7 @@ from wingspan.errors import WingspanError
 from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live
 from wingspan.views._model import Cells, View, entry_of
+from wingspan.views._pace import CHART_APART
 from wingspan.views._static import static_text
 
 __all__ = ["Dashboard"]
@@ -32,8 +33,6 @@ _log = logging.getLogger("wingspan")
 
 #: Seconds between two lines on a quiet connection: whoever is gone is noticed then.
 _QUIET = 15.0
-#: So many seconds go by until the curve of workers over time is sent again.
-_CHART_APART = 1.0
 #: What a browser may ask for at most, bytes.
 _MOST_ASKED = 1 << 16
 #: Nothing from elsewhere is loaded, nothing that is shown is executed, and no other page may frame this one.
@@ -157,7 +156,7 @@ class _Told:
         if groups != self._groups:
             self._groups = groups
             new.update(groups)
-        if view.is_done or view.now - self._charted >= _CHART_APART:
+        if view.is_done or view.now - self._charted >= CHART_APART:
             self._charted = view.now
             new["history"] = view.history
         told: dict[str, Any] = {"view": new}

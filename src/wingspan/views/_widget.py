@@ -12,13 +12,11 @@ import attrs
 from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live, live
 from wingspan.views._model import View
+from wingspan.views._pace import CHART_APART
 from wingspan.views._source import Source
 from wingspan.views._static import static_text
 
 __all__ = ["Bundle", "Still", "beside_still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
-
-#: So many seconds go by until the curve of workers over time is sent again.
-_CHART_APART = 1.0
 
 
 @functools.cache
@@ -87,7 +85,7 @@ def live_widget_class() -> Any:
                 with self.hold_sync():  # one message: the browser draws once
                     self.view = view.now_to_json()
                     self.groups = view.groups_to_json()
-                    if view.is_done or view.now - self._charted >= _CHART_APART:
+                    if view.is_done or view.now - self._charted >= CHART_APART:
                         self._charted = view.now
                         self.history = [list(point) for point in view.history]
                     self._send_cells(of, view.components)
