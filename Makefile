@@ -119,6 +119,8 @@ constraints: $(VENV)/.dev ## Choose new versions of everything, for all Pythons 
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --group dev --group demo \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package wingspan \
 		--output-file tools/constraints.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --group peers \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file tools/peers.txt
 
 clean: ## Remove what was built here; the user's cache and maps stay.
 	rm -rf $(VENV) .nox build dist demo-output .coverage .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -18,21 +17,38 @@ __all__ = ["data_dir"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs/coming-from").glob("*.md"))
-#: What the example under "Before" needs: a module, or a fixture.
+#: Wingspan's own environment, which has what is not in that of `peers`.
+OURS = Path(sys.executable).parent
+#: What the example under "Before" needs: the engine that the page names, and the environment of `peers`.
+#: Snakemake's stays on this machine, as the page shows it: its plugin for Slurm asks ``sacct``, and the Slurm of
+#: these tests keeps no accounts.
 NEEDS = {
-    "dask-jobqueue": "dask_jobqueue",
-    "executorlib": "executorlib",
-    "joblib": "joblib",
-    "parsl": "parsl",
-    "sbatch": "slurm_cluster",
-    "snakemake": "snakemake",
-    "submit-files": "personal_pool",
-    "submitit": "submitit",
+    "dask-jobqueue": ["peers", "slurm_cluster"],
+    "executorlib": ["peers", "slurm_cluster"],
+    "joblib": [],
+    "parsl": ["peers", "slurm_cluster"],
+    "sbatch": ["slurm_cluster"],
+    "snakemake": ["peers"],
+    "submit-files": ["personal_pool"],
+    "submitit": [],
 }
 
 
-def answered(page: Path, title: str, folder: Path, variables: dict[str, str]) -> str:
-    """What an example prints: files stand below their names, and the last of the section is executed."""
+@pytest.fixture(scope="session")
+def peers() -> Path:
+    """The programs of the environment that has the other tools."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/engines/peers.py"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(done.stderr)
+    return Path(done.stdout.strip())
+
+
+def answered(page: Path, title: str, folder: Path, variables: dict[str, str], programs: Path) -> str:
+    """What an example prints: files stand below their names, and the last of the section is executed, by the
+    `python` and beside the other programs of a folder.
+    """
     whole = page.read_text(encoding="utf-8")
     text = whole.partition("\n## After\n")[0] if title == "Before" else whole
     blocks = re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
@@ -40,12 +56,12 @@ def answered(page: Path, title: str, folder: Path, variables: dict[str, str]) ->
         (folder / name).write_text(text, encoding="utf-8")
         (folder / name).chmod(0o755)
     last = blocks[-1][0]
-    words = ["sh", last] if last.endswith(".sh") else [sys.executable, last]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = ["sh", last] if last.endswith(".sh") else [str(programs / "python"), last]
+    path = f"{programs}:{variables.get('PATH', os.environ['PATH'])}"
     done = subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, "PATH": path, **variables},
+        env={**os.environ, **variables, "PATH": path},
         capture_output=True,
         text=True,
         check=False,
@@ -68,21 +84,21 @@ def test_after(page: Path, data_dir: Path, tmp_path: Path) -> None:
     """The example with Wingspan prints what the page says."""
     work = tmp_path / "work"
     work.mkdir()
-    assert answered(page, "After", work, {"WINGSPAN_POOL": "local"}) == expected(page)
+    assert answered(page, "After", work, {"WINGSPAN_POOL": "local"}, OURS) == expected(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_before(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The example with the other tool, where that is installed, prints the same."""
-    needs = NEEDS[page.stem]
-    variables = {}
-    if needs in ("personal_pool", "slurm_cluster"):
-        variables = request.getfixturevalue(needs).environment()
-    elif importlib.util.find_spec(needs) is None:
-        pytest.skip(f"{needs} is not installed")
-    if needs == "dask_jobqueue":
-        variables = request.getfixturevalue("slurm_cluster").environment()
-    assert answered(page, "Before", tmp_path, variables) == expected(page)
+    """The example with the other tool prints the same, on the engine that it names."""
+    variables: dict[str, str] = {}
+    programs = OURS
+    for needed in NEEDS[page.stem]:
+        found = request.getfixturevalue(needed)
+        if needed == "peers":
+            programs = found
+        else:
+            variables = found.environment()
+    assert answered(page, "Before", tmp_path, variables, programs) == expected(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
