@@ -17,6 +17,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
+import tomlkit  # noqa: E402
+
 import wingspan  # noqa: E402
 
 project = "Wingspan"
@@ -43,9 +45,21 @@ html_title = f"Wingspan {version}"
 html_static_path = ["_static"]
 html_favicon = "_static/favicon.svg"
 html_js_files = ["accessible.js"]
+#: The project's addresses, which a release writes there; before the first that knows them, there are none.
+urls = (
+    tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["project"].get("urls", {})
+)
+if urls.get("Documentation", "").endswith("/"):  # a site of its own: each page names its address there
+    html_baseurl = urls["Documentation"]
 html_copy_source = True  # llms-full.txt is made of these
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
+if "Source" in urls:
+    html_theme_options |= {
+        "source_repository": urls["Source"],
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 pygments_style = "default"

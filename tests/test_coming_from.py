@@ -20,8 +20,8 @@ PAGES = sorted((ROOT / "docs/coming-from").glob("*.md"))
 #: Wingspan's own environment, which has what is not in that of `peers`.
 OURS = Path(sys.executable).parent
 #: What the example under "Before" needs: the engine that the page names, and the environment of `peers`.
-#: Snakemake's stays on this machine, as the page shows it: its plugin for Slurm asks ``sacct``, and the Slurm of
-#: these tests keeps no accounts.
+#: Snakemake's stays on this machine, as the page shows it: its plugin for Slurm asks ``sacct``, and the Slurm
+#: of these tests keeps no accounts.
 NEEDS = {
     "dask-jobqueue": ["peers", "slurm_cluster"],
     "executorlib": ["peers", "slurm_cluster"],

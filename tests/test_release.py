@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
+import platform
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 from _waiting import until
 from wingspan.pools.personal.ports import free_port
@@ -80,7 +87,8 @@ def release(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_one_command_makes_a_release_and_publishes_it(clone: Path, index: str, tmp_path: Path) -> None:
     """Version, changelog, commit, tag, packages and check sums; begun again, it makes the same bytes."""
     made = []
-    for more in ([], ["--publish", "--index", index]):
+    git(clone, "remote", "add", "origin", "ssh://git@git.example.org/pools/wingspan.git")
+    for more in (["--site", "https://wingspan.example.org/docs"], ["--publish", "--index", index]):
         done = release(clone, "77.0.1", *more)
         assert done.returncode == 0, done.stdout + done.stderr
         made.append({path.name: path.read_bytes() for path in (clone / "dist/77.0.1").iterdir()})
@@ -90,8 +98,15 @@ def test_one_command_makes_a_release_and_publishes_it(clone: Path, index: str, t
     assert git(clone, "status", "--porcelain") == ""
     assert "\n## 77.0.1 (" in (clone / "CHANGELOG.md").read_text(encoding="utf-8")
     assert list((clone / "changelog.d").glob("*.md")) == []
+    provenance = json.loads(made[0].pop("provenance.intoto.json"))
+    commit, hatchling, python = provenance["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert commit["digest"] == {"gitCommit": git(clone, "rev-parse", "v77.0.1^{commit}").strip()}
+    assert commit["uri"] == "git+https://git.example.org/pools/wingspan@refs/tags/v77.0.1"
+    assert hatchling["uri"] == f"pkg:pypi/hatchling@{version('hatchling')}"
+    assert python["uri"] == f"pkg:generic/python@{platform.python_version()}"
     sums = dict(reversed(line.split("  ")) for line in made[0].pop("SHA256SUMS").decode().splitlines())
     assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in made[0].items()}
+    assert {one["name"]: one["digest"]["sha256"] for one in provenance["subject"]} == sums
     got = tmp_path / "got"
     address = ["--index-url", f"{index}simple/", "--no-deps", "--dest", str(got), "wingspan==77.0.1"]
     subprocess.run(
@@ -111,12 +126,38 @@ def test_one_command_makes_a_release_and_publishes_it(clone: Path, index: str, t
     assert wheel.read_bytes() == made[0][wheel.name]
     with zipfile.ZipFile(wheel) as archive:
         assert b'__version__ = "77.0.1"' in archive.read("wingspan/_version.py")
+        told = archive.read("wingspan-77.0.1.dist-info/METADATA").decode()
+    with tarfile.open(clone / "dist/77.0.1/wingspan-77.0.1.tar.gz") as source:
+        packed = source.extractfile("wingspan-77.0.1/PKG-INFO")
+        assert packed is not None
+        assert packed.read().decode() == told
+    assert re.findall(r"^Project-URL: (.*)$", told, re.MULTILINE) == [
+        "Homepage, https://wingspan.example.org/docs/",
+        "Documentation, https://wingspan.example.org/docs/",
+        "Source, https://git.example.org/pools/wingspan",
+        "Issues, https://git.example.org/pools/wingspan/issues",
+        "Changelog, https://wingspan.example.org/docs/reference/changes.html",
+    ]
+    about = yaml.safe_load((clone / "recipe/recipe.yaml").read_text(encoding="utf-8"))["about"]
+    assert about["homepage"] == about["documentation"] == "https://wingspan.example.org/docs/"
+    assert about["repository"] == "https://git.example.org/pools/wingspan"
+    asked = "import runpy; print(runpy.run_path('docs/conf.py')['html_baseurl'])"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "https://wingspan.example.org/docs/"
 
 
 def test_what_keeps_a_release_from_being_made(clone: Path) -> None:
-    """A word that is no version, changed files, an older version, a tag elsewhere: nothing is done."""
+    """A word that is no version, no address, changed files, an older version, a tag elsewhere: nothing is
+    done.
+    """
     before = git(clone, "rev-parse", "HEAD")
     assert "is no version" in release(clone, "next").stderr
+    assert "nobody has said where the project lives" in release(clone, "79.0.0").stderr
+    assert "are not published" in release(clone, "79.0.0", "--publish", "--without-address").stderr
+    assert "is no web address" in release(clone, "79.0.0", "--address", "/srv/git/wingspan").stderr
+    git(clone, "remote", "add", "origin", "https://git.example.org/pools/wingspan")
     assert "has version" in release(clone, "0.0.1").stderr
     git(clone, "tag", "v78.0.0", "HEAD")
     git(clone, "commit", "--quiet", "--allow-empty", "--message", "Later")
@@ -125,3 +166,20 @@ def test_what_keeps_a_release_from_being_made(clone: Path) -> None:
     assert "commit or stash" in release(clone, "79.0.0").stderr
     assert git(clone, "rev-parse", "HEAD~").strip() == before.strip()
     assert git(clone, "tag").split() == ["v78.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("git@git.example.org:pools/wingspan.git", "https://git.example.org/pools/wingspan"),
+        ("ssh://git@git.example.org:2222/pools/wingspan.git", "https://git.example.org/pools/wingspan"),
+        ("https://ada:secret@git.example.org/pools/wingspan/", "https://git.example.org/pools/wingspan"),
+        ("/srv/git/wingspan.git", None),
+        ("../wingspan.git", None),
+        ("file:///srv/git/wingspan", None),
+        ("http://127.0.0.1/wingspan", None),
+    ],
+)
+def test_the_address_of_a_repository_tells_no_secret(given: str, shown: str | None) -> None:
+    """What git calls origin becomes a web address without user and password; a folder has none."""
+    assert runpy.run_path(str(ROOT / "tools/release.py"))["web_address"](given) == shown
