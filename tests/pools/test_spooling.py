@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,17 @@ def pool(far_schedd: FarSchedd, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the pool, for a client that has a token."""
     monkeypatch.setenv("CONDOR_CONFIG", str(far_schedd.config))
     return far_schedd.pool
+
+
+@pytest.mark.htcondor
+def test_the_schedd_has_an_address_of_its_own(far_schedd: FarSchedd) -> None:
+    """The tests below speak with another host by the network: nothing listens on a port of this one."""
+    if far_schedd.address is None:
+        pytest.skip("no network namespace can be made here: the schedd listens on this host's loopback")
+    port = int(far_schedd.pool.rpartition(":")[2])
+    socket.create_connection((far_schedd.address, port), timeout=PATIENCE).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def test_a_schedd_whose_collector_nobody_named() -> None:
