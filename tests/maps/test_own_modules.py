@@ -4,6 +4,7 @@ sessions have.
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import wingspan
 from _waiting import PATIENCE
+from wingspan.worker import own, together
 
 PACKAGE = {
     "shop/__init__.py": "",
@@ -388,3 +390,91 @@ def test_two_modules_of_one_name_stay_two(other_python, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "plugin.py").write_text(f"NAME = {name!r}\ndef who():\n    return NAME\n")
     assert other_python(SAME_NAME).stdout == "[('one', 'two', 'one', 'two', 'one')]\n"
+
+
+def test_own_modules_with_names_of_the_standard_library(project):
+    """The user's own modules hide Python's from the user's code only: what the worker imports later is
+    Python's, and so it tells failures as ever.
+    """
+    project.write(
+        **{
+            "mine/reprlib.py": "HELD = 'mine'\n",
+            "mine/tempfile.py": "HELD = 'mine'\n",
+            "make.py": """
+import sys, wingspan
+wingspan.map(abs, [0], pool="local")[0]  # this session has imported what it needs
+sys.path.insert(0, "mine")
+for name in ("reprlib", "tempfile"):
+    sys.modules.pop(name, None)
+def fail(x):
+    import reprlib, tempfile
+    if x:
+        raise ValueError(reprlib.HELD, tempfile.HELD)
+m = wingspan.map(fail, [1, 0], pool="local", options=wingspan.Options(workers=1))
+m.wait(errors_ok=True)
+print(m.errors[0].message, "raise ValueError" in m.errors[0].traceback, m[1])
+""",
+        }
+    )
+    assert project.run("make.py") == ["component 0 failed: ValueError: ('mine', 'mine') True None"]
+
+
+def test_the_worker_has_its_own_standard_library_and_built_in_functions(project):
+    """Own modules may have every name of the standard library that the worker imports, and may replace
+    built-in functions: the worker's modules, also those that it imports afterwards, see nothing of it.
+    """
+    project.write(
+        **{
+            "worker.py": """
+import builtins, importlib, sys
+sys.path.insert(0, sys.argv[1])
+from wingspan_worker import together
+together.install()
+from wingspan_worker import own
+own.install(open("packed", "rb").read(), ".")
+builtins.len, was = None, builtins.len
+import wingspan_worker.failure as ours
+here = vars(ours)["__builtins__"]
+asked = [here["__import__"](name, {}, {}, ["x"]) for name in together.LIBRARY]
+builtins.len = was
+print([name for name, module in zip(together.LIBRARY, asked) if hasattr(module, "HELD")])
+for name in sys.argv[2].split():
+    module = importlib.import_module("wingspan_worker." + name)
+    print(*[held for held, value in vars(module).items() if hasattr(value, "HELD")], sep="")
+print([name for name in sys.argv[3].split() if not hasattr(importlib.import_module(name), "HELD")])
+""",
+        }
+    )
+    # Those that Python itself imports at its start are nobody's to hide.
+    hidden = {name.partition(".")[0] for name in together.LIBRARY} - {"abc", "importlib", "io", "os", "stat"}
+    hidden -= set(sys.builtin_module_names)
+    mine = {
+        "roots": [str(project.folder)],
+        "modules": {name: (0, f"{name}.py", "module") for name in hidden},
+        "files": {(0, f"{name}.py"): (10**18, b"HELD = 1") for name in hidden},
+        "state": {},
+    }
+    (project.folder / "packed").write_bytes(own.pack(mine))
+    from wingspan.pools.zipapp import worker_zipapp
+
+    # The supervisor alone, which has no own modules, speaks chirp.
+    names = {path.stem for path in Path(own.__file__).parent.glob("[a-z]*.py")} - {"wingspan_main", "chirp"}
+    told = project.run("worker.py", str(worker_zipapp()), " ".join(names), " ".join(hidden))
+    assert told == ["[]", *[""] * len(names), "[]"]
+
+
+def test_every_module_that_the_worker_imports_is_kept():
+    """The list of what the worker keeps for itself names all that its modules import, wherever they do."""
+    imported = set()
+    for path in Path(own.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module)
+    ours = {
+        name for name in imported if name.partition(".")[0] in ("wingspan_worker", "cloudpickle", "htchirp")
+    }
+    assert imported - ours - set(sys.builtin_module_names) == set(together.LIBRARY) - set(
+        sys.builtin_module_names
+    )

@@ -4,6 +4,7 @@ found.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import io
 import os
@@ -60,6 +61,8 @@ DISTURBANCES: dict[str, Callable[[], Any]] = {
     "few open files": lambda: lowered(resource.RLIMIT_NOFILE, 20),
     "small files": lambda: lowered(resource.RLIMIT_FSIZE, 4096),
     "little processor time": lambda: lowered(resource.RLIMIT_CPU, 1000),
+    "no path of modules": lambda: sys.path.clear(),
+    "another path of modules": lambda: setattr(sys, "path", ()),
 }
 
 
@@ -78,6 +81,7 @@ def found() -> dict[str, object]:
         "timer": signal.getitimer(signal.ITIMER_REAL),
         "limits": [resource.getrlimit(one) for one in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)],
         "stdin": sys.stdin.read(),
+        "path": list(sys.path),
         "child": subprocess.run(["sh", "-c", "exit 3"], check=False).returncode,
     }
 
@@ -149,6 +153,38 @@ def test_a_failure_leaves_no_disorder_either() -> None:
     m.wait(errors_ok=True)
     assert list(m.errors) == [0]
     assert [m.stdout(number) for number in range(3)] == ["0\n", "1\n", "2\n"]
+
+
+def test_built_in_functions_that_a_component_replaces_are_its_own_only() -> None:
+    """The worker goes on with the real ones: it tells outputs, failures and what is printed."""
+
+    def component(number: int) -> int:
+        if number == 1:
+            for name in ("len", "isinstance", "getattr", "__import__"):
+                setattr(builtins, name, None)
+        if number == 2:
+            sys.stdout.write("printed\n")
+            raise ValueError("two")
+        return number
+
+    m = wingspan.map(component, range(4), pool="local", options=ONE)
+    m.wait(errors_ok=True)
+    assert {number: error.type_name for number, error in m.errors.items()} == {2: "ValueError"}
+    assert (m[0], m[1], m[3], m.stdout(2)) == (0, 1, 3, "printed\n")
+
+
+def test_entries_that_a_component_adds_to_the_path_of_modules_stay() -> None:
+    """A module that a component imported may have added them, once for all that follow."""
+
+    def component(number: int) -> list[str]:
+        if number == 0:
+            sys.path = [f"/added/{number}", *sys.path]
+        if number == 1:
+            sys.path.clear()
+        return [entry for entry in sys.path if entry.startswith("/added")]
+
+    m = wingspan.map(component, range(3), pool="local", options=ONE)
+    assert list(m) == [["/added/0"], [], ["/added/0"]]
 
 
 def test_what_belongs_to_python_stays() -> None:

@@ -10,6 +10,7 @@ import io
 import os
 import pickle
 import sys
+import threading
 import types
 import weakref
 
@@ -327,3 +328,16 @@ def test_a_class_of_python_that_has_no_name_is_refused(value):
     """A class written in C that stands under its name in no module cannot travel, nor can its objects."""
     with pytest.raises(pickle.PicklingError, match="under its name"):
         dumps(value)
+
+
+def test_modules_by_value_that_refer_to_each_other_are_tried_once(monkeypatch):
+    """Whether a part can be pickled is found out once for each part, however many ways lead to it."""
+    modules = [types.ModuleType(f"wingspan_made_by_hand_{number}") for number in range(4)]
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        vars(module).update({other.__name__: other for other in modules}, lock=threading.Lock())
+    pickled = []
+    dump = Pickler.dump
+    monkeypatch.setattr(Pickler, "dump", lambda pickler, value: (pickled.append(value), dump(pickler, value)))
+    Pickler(io.BytesIO(), 5, by_value=lambda name: name.startswith("wingspan_made_by_hand")).dump(modules[0])
+    assert len(pickled) <= 1 + sum(len(vars(module)) for module in modules)

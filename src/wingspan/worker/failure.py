@@ -52,9 +52,12 @@ def _frames(
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_filename not in skip:
-            line = linecache.getline(
-                code.co_filename, traceback.tb_lineno, traceback.tb_frame.f_globals
-            ).strip()
+            try:
+                line = linecache.getline(
+                    code.co_filename, traceback.tb_lineno, traceback.tb_frame.f_globals
+                ).strip()
+            except BaseException:  # the user's code may have replaced what it needs
+                line = ""
             frames.append((code.co_filename, traceback.tb_lineno, code.co_name, line or None))
         traceback = traceback.tb_next
     return frames[-100:]

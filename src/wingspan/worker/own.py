@@ -15,7 +15,7 @@ import pickle
 import sys
 import types
 
-from . import absent
+from . import absent, together
 from .scratch import own_prefix
 
 TYPE_CHECKING = False
@@ -283,6 +283,8 @@ def install(data: "bytes", scratch: "str") -> "Finder":
         scratch: A folder for files, if the caller's are not visible.
     """
     own = unpack(data)
+    if any(_is_of_python(name) for name in own["modules"]):
+        together.keep()
     folders = []
     for number, root in enumerate(own["roots"]):
         there, same = _is_seen(own, number, root)
@@ -298,6 +300,15 @@ def install(data: "bytes", scratch: "str") -> "Finder":
     sys.meta_path.insert(0, finder)
     absent.install(finder)
     return finder
+
+
+def _is_of_python(name: "str") -> "bool":
+    """Whether the standard library has a module of this name."""
+    names = getattr(sys, "stdlib_module_names", None)
+    if names is not None:
+        return name in names
+    # Before Python 3.10: whether this Python would find any, the caller's own file among them.
+    return "." not in name and (name in sys.modules or importlib.util.find_spec(name) is not None)
 
 
 def _is_seen(own: "Dict[str, Any]", number: "int", root: "str") -> "Tuple[bool, bool]":

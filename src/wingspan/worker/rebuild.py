@@ -11,6 +11,7 @@ session, and part of the archive on a worker. Any Wingspan must be able to read 
 name may go from here, though `building` and `rebuild_classes` hold what stands behind some.
 """
 
+import builtins
 import marshal
 import os
 import sys
@@ -261,7 +262,7 @@ def function(
     known = find_known(key, module, qualified_name, types.FunctionType)
     if known is not None:
         return known  # type: ignore[no-any-return]
-    values.setdefault("__builtins__", __builtins__)
+    values.setdefault("__builtins__", vars(builtins))  # not this module's, see `together`
     made = types.FunctionType(code, values, code.co_name, None, closure)
     begin(made, key)
     return made

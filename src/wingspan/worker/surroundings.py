@@ -1,9 +1,10 @@
 """The state of the process that each component finds. Changes by one component are undone for the next.
 
 The state that is restored belongs to the process, and another script would not see a change: standard streams
-and their descriptors, the current folder, the umask, signals, timers, and limits that were lowered. The state
-of Python and of libraries stays as the component left it: modules, environment variables, random numbers,
-warnings, locale (see ``docs/maps.md``).
+and their descriptors, the current folder, the umask, signals, timers, and limits that were lowered. So are
+entries of `sys.path` that a component took away: the next one would not find its modules. The state of Python
+and of libraries stays as the component left it: modules, environment variables, random numbers, warnings,
+locale (see ``docs/maps.md``).
 """
 
 import _signal  # type: ignore[import-not-found]  # as it is: the module signal makes an enum of each number, which takes ten times as long
@@ -43,6 +44,7 @@ class Surroundings(object):
         #: Standard output and standard error.
         self.streams: "List[Printed]" = [sys.stdout, sys.stderr]  # type: ignore[list-item]
         self._stdin = sys.stdin
+        self._path, self._path_list = list(sys.path), sys.path
         self._folder = _current_folder()
         self._umask = os.umask(0o077)
         os.umask(self._umask)
@@ -67,6 +69,7 @@ class Surroundings(object):
         changed = self._restore_descriptors(closely, ends)
         changed = self._restore_streams() or changed
         changed = self._restore_folder() or changed
+        changed = self._restore_path() or changed
         if closely:
             changed = self._restore_signals() or changed
             changed = self._restore_limits() or changed
@@ -118,6 +121,22 @@ class Surroundings(object):
             except OSError:
                 pass  # the component has removed it
         return changed
+
+    def _restore_path(self) -> "bool":
+        """Put back what is missing from the path of modules. What was added stays."""
+        present = sys.path
+        if present is self._path_list and present == self._path:
+            return False
+        if type(present) is not list:
+            present = []
+        missing = not set(present).issuperset(self._path)
+        if missing:
+            self._path += [entry for entry in present if entry not in self._path]
+            self._path_list[:] = self._path
+        else:
+            self._path_list[:] = self._path = list(present)
+        sys.path = self._path_list
+        return missing
 
     def _restore_signals(self) -> "bool":
         changed = False

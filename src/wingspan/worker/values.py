@@ -107,6 +107,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._told: "Set[str]" = set()
         #: Modules by value that are being pickled.
         self._testing: "Set[str]" = set()
+        #: Objects that were tried by themselves, by their identity, and why each cannot be pickled. Whether
+        #: it can does not depend on what it stands in, so each is tried once.
+        self._tried: "Dict[int, Tuple[Any, Optional[str]]]" = {}
         #: Code that travels by value. The modules that it imports may have to come along.
         self.codes: "List[types.CodeType]" = []
 
@@ -116,6 +119,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._begun.clear()
         self._told.clear()
         self._globals.clear()
+        self._tried.clear()
 
     def reducer_override(self, obj: "Any") -> "Any":
         kind = type(obj)
@@ -330,13 +334,18 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reason_against_it(self, value: "Any") -> "Optional[str]":
         """Why something cannot be pickled; None if it can."""
+        known = self._tried.get(id(value))
+        if known is not None:
+            return known[1]
+        reason = None
         trial = Pickler(io.BytesIO(), self.proto, self.by_value, self.spread)
-        trial._testing, trial.whole = self._testing, self.whole
+        trial._testing, trial.whole, trial._tried = self._testing, self.whole, self._tried
         try:
             trial.dump(value)
         except Exception as error:
-            return "%s: %.200s" % (type(error).__name__, error)
-        return None
+            reason = "%s: %.200s" % (type(error).__name__, error)
+        self._tried[id(value)] = value, reason
+        return reason
 
     # -- things of functools and others ----------------------------------------------------------------------
 
