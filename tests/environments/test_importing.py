@@ -154,16 +154,21 @@ def test_a_uv_lock(make: Import, tmp_path: Path) -> None:
     assert 'path = ".."' in manifest.read_text()
 
 
+def write_wheel(folder: Path, name: str, version: str) -> None:
+    """A wheel without any file of its own."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}-{version}.dist-info/METADATA", f"Name: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{name}-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}-{version}.dist-info/RECORD", "")
+
+
 def test_an_environment_yml(
     make: Import, tmp_path: Path, local_channel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Conda solves its packages, uv those of pip with conda's as they are; variables are kept."""
-    (tmp_path / "more").mkdir()
     for version in ("2.0", "99.0"):
-        with zipfile.ZipFile(tmp_path / f"more/numpy-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"numpy-{version}.dist-info/METADATA", f"Name: numpy\nVersion: {version}\n")
-            wheel.writestr(f"numpy-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-            wheel.writestr(f"numpy-{version}.dist-info/RECORD", "")
+        write_wheel(tmp_path / "more", "numpy", version)
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "more"))
     source = tmp_path / "environment.yml"
     dependencies = ["python=3.11", "numpy >=2", {"pip": ["six", "numpy"]}]
@@ -176,6 +181,18 @@ def test_an_environment_yml(
     assert "numpy" in {package.name for package in env.packages if package.kind != "pypi"}
     written = tomlkit.parse((tmp_path / "pixi.toml").read_text()).unwrap()["activation"]["env"]
     assert written == {"STUDY": "1", "LINES": "a\n\tb", "NOTHING": ""}
+
+
+def test_conda_s_spelling_of_a_name_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """conda's ``typing_extensions`` is PyPI's ``typing-extensions``: no wheel of it is added."""
+    for name in ("typing_extensions", "other"):
+        write_wheel(tmp_path / "more", name, "1.0")
+    (tmp_path / "uv.toml").write_text(f'no-index = true\nfind-links = ["{tmp_path / "more"}"]\n')
+    monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "uv.toml"))
+    found = resolved(
+        ["typing-extensions", "other"], Target("linux-64", "3.12"), installed={"typing_extensions": "1.0"}
+    )
+    assert [package.name for package in found] == ["other"]
 
 
 def test_a_conda_lock(make: Import, tmp_path: Path, local_channel: Path, wheels: Path) -> None:

@@ -17,15 +17,16 @@ from typing import Any
 
 import platformdirs
 import pytest
-import tomlkit
 
 from _engines import engine_folders
 from _podman import own_podman
 from _waiting import PATIENCE, until
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle
+from wingspan.environments.bundles.errors import PackageUnavailable
+from wingspan.environments.errors import LockOutdated
 from wingspan.errors import SettingsError
-from wingspan.notebooks.images import FLAVOURS, Image, ImageError, build_image, push_image, write_recipe
+from wingspan.notebooks.images import Image, ImageError, build_image, push_image, write_recipe
 from wingspan.pools.personal.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,17 +329,24 @@ def test_an_environment_that_lacks_jupyter_is_refused(
         build_image(local_workspace, folder=tmp_path)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_recipes_are_written_to_be_locked(flavour: str, tmp_path: Path) -> None:
-    """Each recipe is a Pixi workspace with what a notebook needs; without a lock the way to one is told."""
-    [path] = [one for one in write_recipe(flavour, tmp_path / "recipe") if one.name == "pixi.toml"]
-    recipe = tomlkit.parse(path.read_text()).unwrap()
-    assert recipe["workspace"]["name"] == f"wingspan-{flavour}"
-    assert {"python", "jupyterlab", "htcondor", "python-htcondor"} <= set(recipe["dependencies"])
-    with pytest.raises(SettingsError, match="is there already"):
-        write_recipe(flavour, tmp_path / "recipe")
-    with pytest.raises(ImageError, match="comes without a lock"):
-        build_image(flavour, folder=tmp_path)
+def test_a_build_takes_the_lock_as_it_stands(bundle_cache: Path, tmp_path: Path) -> None:
+    """The base recipe's packages are sought where its lock says, and nothing is solved: the one that cannot
+    be had is named, with its address. A manifest that asks for more is refused.
+    """
+    write_recipe("base", tmp_path)
+    lock, manifest = tmp_path / "pixi.lock", tmp_path / "pixi.toml"
+    text = lock.read_text()
+    for source in ("https://conda.anaconda.org", "https://files.pythonhosted.org"):
+        text = text.replace(source, tmp_path.as_uri())
+    lock.write_text(text)
+    with pytest.raises(
+        PackageUnavailable, match=rf"\S+ [\d.]+\S*: {tmp_path}/conda-forge/\S+ cannot be read"
+    ):
+        build_image(tmp_path, folder=tmp_path)
+    manifest.write_text(manifest.read_text() + 'numpy = "*"\n')
+    with pytest.raises(LockOutdated, match="numpy"):
+        build_image(tmp_path, folder=tmp_path)
+    assert lock.read_text() == text
 
 
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:

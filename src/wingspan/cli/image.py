@@ -103,9 +103,11 @@ def build(
 
 @image.command()
 def flavours() -> None:
-    """List the recipes."""
+    """List the recipes; of those that must be locked first (pixi lock), that is said."""
+    from wingspan.notebooks.images import has_lock
+
     for one in _flavours():
-        echo(one)
+        echo(one if has_lock(one) else f"{one} (without a lock)")
 
 
 @image.command()

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._words import counted
 from wingspan.environments.archives import (
     find_local,
     installed_size,
@@ -37,6 +38,8 @@ __all__ = ["EXPANSION", "Needs", "derive_needs"]
 #: Installed bytes per archive byte, for packages that are not on this machine. Measured: 974 MB from 413 MB
 #: of archives.
 EXPANSION = 2.4
+#: How many packages a warning names; of a lock from PyPI it could name hundreds.
+_NAMED = 6
 
 #: Packages with GPU code that follow libtorch's list, or compile theirs at run time.
 _FOLLOW_TORCH = frozenset(
@@ -336,7 +339,9 @@ class _Derivation:
                 f"{len(self.env.packages)} packages, which are not on this machine"
             )
         if unknown:
-            self.warnings.append(f"the lock has no size of {', '.join(unknown)}: not counted")
+            named = ", ".join(unknown[:_NAMED])
+            more = f" and {counted(len(unknown) - _NAMED, 'other')}" if len(unknown) > _NAMED else ""
+            self.warnings.append(f"the lock has no size of {named}{more}: not counted")
         return download, installed
 
     def warn_of_other_conditions(self) -> None:

@@ -26,9 +26,10 @@ from wingspan.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from wingspan.environments.lock import LockedEnvironment
 
-__all__ = ["FLAVOURS", "Image", "ImageError", "build_image", "push_image", "write_recipe"]
+__all__ = ["FLAVOURS", "Image", "ImageError", "build_image", "has_lock", "push_image", "write_recipe"]
 
-#: Where the recipes are: a folder each, with a ``pixi.toml``.
+#: Where the recipes are: a folder each, with a ``pixi.toml``, and a ``pixi.lock`` where there is one
+#: (tools/lock_flavours.py).
 _RECIPES = importlib.resources.files("wingspan.notebooks") / "recipes"
 FLAVOURS = tuple(sorted(entry.name for entry in _RECIPES.iterdir() if entry.joinpath("pixi.toml").is_file()))
 _PREFIX = "opt/wingspan/environment"
@@ -73,8 +74,13 @@ class Image:
     size: int
 
 
+def has_lock(flavour: str) -> bool:
+    """Whether a recipe comes with its lock, so that its image can be built at once."""
+    return (_RECIPES / flavour / "pixi.lock").is_file()
+
+
 def write_recipe(flavour: str, folder: Path) -> list[Path]:
-    """Write a recipe's files into `folder`, to be changed, and locked with ``pixi lock``.
+    """Write a recipe's files into `folder`, to be changed, and locked again with ``pixi lock``.
 
     Raises:
         SettingsError: There is no such flavour, or the folder has such a file.
@@ -187,13 +193,12 @@ def _workspace(recipe: str | Path) -> Path:
         return recipe
     if recipe not in FLAVOURS:
         raise SettingsError(f"there is no flavour {recipe!r}", hint=f"flavours are: {', '.join(FLAVOURS)}")
-    found = _RECIPES / recipe
-    if not found.joinpath("pixi.lock").is_file():
+    if not has_lock(recipe):
         raise ImageError(
             f"the recipe {recipe!r} comes without a lock",
             hint=f"wingspan image recipe {recipe} FOLDER, then pixi lock there, then wingspan image build FOLDER",
         )
-    return Path(str(found))
+    return Path(str(_RECIPES / recipe))
 
 
 def _has(env: LockedEnvironment, name: str, kind: str | None = None) -> bool:

@@ -18,10 +18,10 @@ from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 from wingspan.environments.importing.pypi import no_network
 from wingspan.progress import NO_PROGRESS, Progress
 
-__all__ = ["FACTS", "CondaFile", "channel_of", "name_of", "read_conda_file", "read_conda_lock", "solved"]
+__all__ = ["CondaFile", "channel_of", "facts_of", "name_of", "read_conda_file", "read_conda_lock", "solved"]
 
 #: What a lock keeps of a package.
-FACTS = (
+_FACTS = (
     "build_number",
     "noarch",
     "sha256",
@@ -33,6 +33,7 @@ FACTS = (
     "license_family",
     "timestamp",
     "track_features",
+    "python_site_packages_path",
 )
 
 
@@ -229,15 +230,26 @@ def _for_solver(spec: str) -> str:
 
 
 def _package(record: Mapping[str, Any]) -> CondaPackage:
-    facts = {key: record[key] for key in FACTS if record.get(key)}
     return CondaPackage(
         str(record["name"]),
         str(record["version"]),
         str(record["build"]),
         str(record["url"]),
         str(record["channel"]),
-        facts,
+        facts_of(record),
     )
+
+
+def facts_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a lock keeps of a package, from a channel's record or that of an installed package.
+
+    >>> facts_of({"name": "mkl", "size": 1, "track_features": "blas_mkl blas_mkl_2"})
+    {'size': 1, 'track_features': ['blas_mkl', 'blas_mkl_2']}
+    """
+    facts = {key: record[key] for key in _FACTS if record.get(key)}
+    if isinstance(facts.get("track_features"), str):  # records have words, and locks a list
+        facts["track_features"] = facts["track_features"].split()
+    return facts
 
 
 def channel_of(url: str) -> str:

@@ -339,7 +339,7 @@ def _conda_file(request: _Request) -> _Found:
     if file.requirements:
         version = next(one.version for one in conda if one.name == "python")
         target = request.target(".".join(version.split(".")[:2]))
-        installed = {one.name: one.version for one in conda if _is_python_package(one)}
+        installed = {one.name: one.version for one in conda if one.of_python}
         pypi = resolved(file.requirements, target, installed=installed)
     return _Found(
         name=file.name,
@@ -349,12 +349,6 @@ def _conda_file(request: _Request) -> _Found:
         pypi=pypi,
         variables=dict(file.variables),
     )
-
-
-def _is_python_package(package: CondaPackage) -> bool:
-    """Whether it is a library of Python: it depends on it, and most go by the name that they have on PyPI."""
-    depends = package.facts.get("depends", ())
-    return package.name != "python" and any(str(one).split(" ")[0] == "python" for one in depends)
 
 
 def _wanted(spec: str) -> str | dict[str, str]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from wingspan.environments.errors import ManifestInvalid
-from wingspan.environments.importing.conda import FACTS, channel_of
+from wingspan.environments.importing.conda import channel_of, facts_of
 from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 
 __all__ = ["Installed", "active_prefix", "read_installed"]
@@ -106,6 +106,6 @@ def _conda_packages(prefix: Path) -> list[CondaPackage]:
                 f"{path} does not say which package it is, and where that comes from",
                 hint="conda install --force-reinstall of that package writes it anew",
             ) from None
-        facts = {key: record[key] for key in FACTS if record.get(key)}
+        facts = facts_of(record)
         packages.append(CondaPackage(name, version, build, url, channel_of(url), facts))
     return packages

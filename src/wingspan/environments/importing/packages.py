@@ -31,6 +31,14 @@ class CondaPackage:
     channel: str
     facts: Mapping[str, Any]
 
+    @property
+    def of_python(self) -> bool:
+        """Whether it is a library of Python: it depends on it, and most go by the name that they have on
+        PyPI. (conda-forge's ``tzdata`` is none, and PyPI's has its data for Python.)
+        """
+        depends = self.facts.get("depends", ())
+        return self.name != "python" and any(str(one).split(" ")[0] == "python" for one in depends)
+
 
 @attrs.frozen
 class PypiPackage:
@@ -42,6 +50,7 @@ class PypiPackage:
         location: The wheel's address or path; of a project its folder.
         sha256: Of the wheel, in hexadecimal.
         editable: It is a folder.
+        facts: What else the lock keeps: ``requires_dist``, ``requires_python``.
     """
 
     name: str
@@ -49,6 +58,7 @@ class PypiPackage:
     location: str
     sha256: str | None = None
     editable: bool = False
+    facts: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     @classmethod
     def project(cls, name: str, version: str | None, folder: Path) -> PypiPackage:

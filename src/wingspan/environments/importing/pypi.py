@@ -20,6 +20,7 @@ from wingspan._python import this_python
 from wingspan.environments.bundles.linked.prefix import find_uv
 from wingspan.environments.errors import EnvironmentError_, UnsupportedPackages
 from wingspan.environments.importing.packages import PypiPackage
+from wingspan.environments.lock import normalize
 from wingspan.environments.wheel_tags import machine_of, markers, wheel_tags
 
 __all__ = ["GLIBC", "Target", "exported", "resolved"]
@@ -81,6 +82,7 @@ def resolved(
             that version too, and is not picked.
         dependencies: Also what these need in turn.
     """
+    installed = {normalize(name): version for name, version in installed.items()}
     folder, last = Path.cwd(), "-"
     stdin = ""
     if isinstance(requirements, Path):

@@ -12,7 +12,7 @@ import attrs
 from wingspan.environments.importing.packages import CondaPackage, PypiPackage
 from wingspan.worker import trust
 
-__all__ = ["Contents", "write_workspace"]
+__all__ = ["Contents", "lock_text", "write_workspace"]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,10 @@ class Contents:
 
 def write_workspace(folder: Path, contents: Contents) -> None:
     """Write both files, the lock first: a manifest without its lock is never there."""
-    for name, text in (("pixi.lock", _lock(folder, contents)), ("pixi.toml", _manifest(folder, contents))):
+    for name, text in (
+        ("pixi.lock", lock_text(folder, contents)),
+        ("pixi.toml", _manifest(folder, contents)),
+    ):
         trust.write_whole(str(folder / name), text.encode(), mode=0o644)
 
 
@@ -105,7 +108,8 @@ def _relative(folder: Path, location: str) -> str:
     return "." if path == "." else path if path.startswith("..") else f"./{path}"
 
 
-def _lock(folder: Path, contents: Contents) -> str:
+def lock_text(folder: Path, contents: Contents) -> str:
+    """The ``pixi.lock`` of a workspace in `folder`, as text."""
     import yaml
 
     listed: list[dict[str, str]] = []
@@ -123,6 +127,7 @@ def _lock(folder: Path, contents: Contents) -> str:
         entry: dict[str, Any] = {"pypi": location, "name": pypi.name}
         entry |= {"version": pypi.version} if pypi.version else {}
         entry |= {"editable": True} if pypi.editable else {"sha256": pypi.sha256}
+        entry |= pypi.facts
         packages.append(entry)
     environment: dict[str, Any] = {"channels": [{"url": url} for url in _addresses(contents)]}
     if contents.pypi:
