@@ -129,18 +129,19 @@ def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(podman: list[str], bui
             check = [*podman, "exec", name, "/opt/wingspan/image/healthy.sh"]
             return subprocess.run(check, capture_output=True, check=False).returncode == 0
 
-        until(
-            healthy,
-            lambda: subprocess.run([*podman, "logs", name], capture_output=True, text=True, check=False),
-        )
+        def logs() -> str:
+            done = subprocess.run([*podman, "logs", name], capture_output=True, text=True, check=False)
+            return done.stdout + done.stderr
+
+        until(healthy, logs)
+        until(lambda: "Maps run on" in logs(), logs)  # the server may be there before the pool is
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/kernels", timeout=PATIENCE)
         refused.value.close()
         assert refused.value.code == 403
         answer([*podman, "stop", "--time", "60", name])
         assert answer([*podman, "inspect", name, "--format", "{{.State.ExitCode}}"]) == "0"
-        logs = subprocess.run([*podman, "logs", name], capture_output=True, text=True, check=False)
-        assert "The personal pool is stopped" in logs.stdout + logs.stderr
+        until(lambda: "The personal pool is stopped" in logs(), logs)
     finally:
         subprocess.run([*podman, "rm", "--force", name], capture_output=True, check=False)
 
