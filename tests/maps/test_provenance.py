@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -101,8 +103,31 @@ def test_a_script_that_ends_at_once_leaves_its_commit(
     """The map of a program that does not wait for it has the commit, too."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     other_python("import wingspan; wingspan.map(abs, [-1], tag='short', pool='local')")
-    branch = (wingspan.load("short").path / "git").read_text()
-    assert "# branch.oid (initial)" in branch
+    answer = wingspan.load("short").path / "commit"
+    until(lambda: "# wingspan.whole" in answer.read_text(), "git answers")
+    assert "# branch.oid (initial)" in answer.read_text()
+
+
+def test_a_program_does_not_wait_for_git_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_python: Callable[..., Any]
+) -> None:
+    """A program ends while git still looks; its maps have the answer once that is whole."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    slow, gate = tmp_path / "slow", tmp_path / "gate"
+    slow.mkdir()
+    (slow / "git").write_text(
+        f'#!/bin/sh\nuntil [ -e {gate} ]; do sleep 0.05; done; exec {shutil.which("git")} "$@"\n'
+    )
+    (slow / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
+    try:
+        other_python("import wingspan; [wingspan.map(abs, [-1], tag=tag, pool='local') for tag in 'ab']")
+        maps = [wingspan.load(tag) for tag in "ab"]
+        assert [m.provenance(0).dirty for m in maps] == [None, None]
+    finally:
+        gate.touch()
+    for m in maps:
+        until(lambda m=m: m.provenance(0).dirty is False, "git answers")
 
 
 def test_what_was_taken_from_another_map_says_so() -> None:

@@ -1,7 +1,8 @@
 """Which commit of the caller's git repository a map was made with.
 
-Asking git may take long (it looks at all files), so nobody waits for it: a thread does, and writes the answer
-into the map's folder. Maps that are made within a few seconds share an answer.
+Asking git may take long (it looks at all files), so nobody waits for it, not even at the end of a program: a
+process that outlives this one writes the answer into the map's folder. Maps that are made within a few
+seconds share an answer.
 """
 
 from __future__ import annotations
@@ -9,72 +10,29 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from wingspan.pools.outliving import let_go
 from wingspan.worker import trust
 
 __all__ = ["note_commit", "read_commit"]
 
-_FILE = "git"
-#: Seconds for which an answer holds, and that git may take.
-_HOLDS, _PATIENCE = 5.0, 5.0
-#: Without a file system monitor, which it would start.
+#: What git said; maps of Wingspan 0.2.0 have it in a file that was written whole.
+_FILE, _FILE_OF_0_2_0 = "commit", "git"
+#: The last line of an answer that is whole: the file grows while git writes.
+_WHOLE = "# wingspan.whole"
+#: Seconds for which an answer holds.
+_HOLDS = 5.0
+#: It gives up after five seconds of processor time. It starts no file system monitor.
 _ASK = (
-    *("git", "-c", "core.fsmonitor=false", "status"),
-    *("--porcelain=v2", "--branch", "--untracked-files=no"),
+    "ulimit -t 5; git -c core.fsmonitor=false status --porcelain=v2 --branch --untracked-files=no"
+    f" && echo '{_WHOLE}'"
 )
 
-
-class _Answer:
-    """What git says of a repository, as soon as it has."""
-
-    def __init__(self, repository: str) -> None:
-        self._repository = repository
-        self._lock = threading.Lock()
-        self._waiting: list[Path] = []
-        self._text: bytes | None = None
-        self._is_there = False
-        self.asked = time.monotonic()
-        # No daemon: a script that ends at once leaves its map's commit, too.
-        threading.Thread(target=self._ask, name="wingspan-git", daemon=False).start()
-
-    def tell(self, folder: Path) -> None:
-        """Write the answer into a map's folder: now, or when it is there."""
-        with self._lock:
-            if not self._is_there:
-                self._waiting.append(folder)
-                return
-        self._write(folder)
-
-    def _ask(self) -> None:
-        # Without optional locks it is in nobody's way.
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            self._text = subprocess.run(
-                _ASK,
-                cwd=self._repository,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=True,
-            ).stdout
-        with self._lock:
-            self._is_there = True
-        for folder in self._waiting:
-            self._write(folder)
-
-    def _write(self, folder: Path) -> None:
-        if self._text is not None:
-            with contextlib.suppress(OSError):  # the map was removed
-                trust.write_whole(str(folder / _FILE), self._text)
-
-
-#: By process and repository.
-_answers: dict[tuple[int, str], _Answer] = {}
+#: By process and repository: when git was asked, and where it writes to.
+_answers: dict[tuple[int, str], tuple[float, Path]] = {}
 
 
 def note_commit(folder: Path, made_in: str | None) -> None:
@@ -87,10 +45,31 @@ def note_commit(folder: Path, made_in: str | None) -> None:
     repository = _repository(made_in) if made_in is not None else None
     if repository is None:
         return
-    known = _answers.get((os.getpid(), repository))
-    if known is None or time.monotonic() - known.asked > _HOLDS:
-        known = _answers[os.getpid(), repository] = _Answer(repository)
-    known.tell(folder)
+    asked, answer = _answers.get((os.getpid(), repository), (0.0, None))
+    # Whatever goes wrong, the map is not to suffer.
+    with contextlib.suppress(OSError):
+        if answer is not None and time.monotonic() - asked <= _HOLDS:
+            with contextlib.suppress(OSError):  # that map was removed, or there are no hard links
+                os.link(answer, folder / _FILE)
+                return
+        _ask(repository, folder / _FILE)
+        _answers[os.getpid(), repository] = time.monotonic(), folder / _FILE
+
+
+def _ask(repository: str, answer: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(answer, flags, trust.FILE), "wb") as file:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", _ASK],
+            cwd=repository,
+            # Without optional locks it is in nobody's way.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    let_go(process)
 
 
 def _repository(folder: str) -> str | None:
@@ -107,9 +86,12 @@ def read_commit(folder: Path) -> dict[str, Any] | None:
 
     None: the map was made in no repository, there is no git, or git has not answered yet.
     """
-    try:
-        lines = (folder / _FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+    lines = _lines(folder / _FILE)
+    if lines is None:
+        lines = _lines(folder / _FILE_OF_0_2_0)
+    elif lines[-1:] != [_WHOLE]:
+        return None
+    if lines is None:
         return None
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
     commit = heads.get("branch.oid")
@@ -118,3 +100,10 @@ def read_commit(folder: Path) -> dict[str, Any] | None:
         "branch": heads.get("branch.head"),
         "dirty": any(line and not line.startswith("#") for line in lines),
     }
+
+
+def _lines(path: Path) -> list[str] | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
