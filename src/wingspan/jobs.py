@@ -113,6 +113,7 @@ class JobDescription:
         profile: Site profile whose options of sbatch the jobs get; None: the one of the settings. For
             HTCondor it was applied before.
         submit: Further submit commands, rendered as they stand, ``{"accounting_group": "physics"}``.
+        sbatch: Further options of sbatch, by long name; True: it has no value. They win over the profile's.
         notification: When the scheduler mails: ``never``, ``complete``, ``error`` or ``always``.
         notify_user: Whom; None: the owner, in the scheduler's way.
         comes_back: The jobs may leave before they are done, and are started again (`Pool.brings_back`).
@@ -148,6 +149,7 @@ class JobDescription:
     custom: Mapping[str, ClassAdValue] = attrs.field(factory=dict)
     profile: str | None = None
     submit: Mapping[str, str] = attrs.field(factory=dict)
+    sbatch: Mapping[str, str | bool] = attrs.field(factory=dict)
     notification: str = "never"
     notify_user: str | None = None
     comes_back: ComesBack | None = None

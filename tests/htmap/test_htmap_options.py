@@ -150,8 +150,20 @@ def test_components_may_ask_for_different_things():
         for one in m.wingspan_map.requests
     }
     assert asked == {(0, 2): (100 << 20, 1 << 20), (1,): (200 << 20, 1 << 30)}
+    options = MapOptions(
+        accounting_group=["a", "b"],
+        custom_options={"Plain": ["1", '"x"'], "Computed": ["RequestCpus * 2", "3"], "Same": "true"},
+    )
+    found = {
+        one.components: (dict(one.options.custom), dict(one.options.submit))
+        for one in htmap.map(double, [1, 2], map_options=options).wingspan_map.requests
+    }
+    assert found == {
+        (0,): ({"same": True, "plain": 1}, {"accounting_group": "a", "+computed": "RequestCpus * 2"}),
+        (1,): ({"same": True, "plain": "x"}, {"accounting_group": "b", "+computed": "3"}),
+    }
     with pytest.raises(wingspan.SettingsError, match="for each component"):
-        htmap.map(double, [1, 2], map_options=MapOptions(accounting_group=["a", "b"]))
+        htmap.map(double, [1, 2], map_options=MapOptions(max_retries=[1, 2]))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from _waiting import PATIENCE, until
 from wingspan import Options
 from wingspan.errors import SettingsError, SubmitError
 from wingspan.maps._errors import InvalidInputs, MapError
-from wingspan.maps._needs import MOST_GROUPS, Asked
+from wingspan.maps._needs import MOST_GROUPS, MOST_KINDS, Asked
 from wingspan.pools import get_pool
 from wingspan.pools.local import LocalPool
 from wingspan.worker import parts, rounds
@@ -238,8 +238,10 @@ def test_lists_are_checked_where_they_are_written() -> None:
         Options(request_memory=["1GB", "2 apples"])
     with pytest.raises(SettingsError, match=r"request_cpus\[0\]=0 must"):
         Options(request_cpus=[0])
-    with pytest.raises(InvalidInputs, match="20 different things"):
-        groups_of(Options(request_cpus=list(range(1, 21))), list(range(20)))
+    cores = list(range(1, MOST_KINDS + 2))
+    assert len(groups_of(Options(request_cpus=cores[:-1]), cores[:-1])) == MOST_KINDS
+    with pytest.raises(InvalidInputs, match=f"{MOST_KINDS + 1} different things"):
+        groups_of(Options(request_cpus=cores), cores)
 
 
 def test_layers_and_requirements_of_components() -> None:

@@ -169,8 +169,8 @@ def test_custom_attributes_are_taken_with_or_without_plus():
     with pytest.raises(SettingsError, match="quoted twice") as caught:
         Options(custom={"Length": '"short"'})
     assert "'short'" in caught.value.hint
-    with pytest.raises(SettingsError, match="list"):
-        Options(custom={"Length": ["short"]})
+    with pytest.raises(SettingsError, match="dict"):
+        Options(custom={"Length": {"short": 1}})
 
 
 def test_submit_commands_are_one_line_and_no_options():

@@ -19,7 +19,9 @@ __all__ = ["changed_options", "wingspan_options"]
 #: How HTMap's components had it: each in a folder of its own, as its job.
 _AS_HTMAP = {"own_folder": True}
 #: Options of Wingspan's that are no submit commands of that name.
-_NOT_OURS = frozenset("custom submit environment input_files component_input_files output_remaps".split())
+_NOT_OURS = frozenset(
+    "custom submit sbatch environment input_files component_input_files output_remaps".split()
+)
 #: Submit commands, and the options of Wingspan's that do the same.
 _SAME = {"max_materialize": "max_idle", "max_retries": "retries"}
 
@@ -74,24 +76,26 @@ def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
     ours = {field.name for field in attrs.fields(wingspan.Options)} - _NOT_OURS
     fields: dict[str, Any] = {}
     custom: dict[str, Any] = {}
-    submit: dict[str, str] = {}
+    submit: dict[str, Any] = {}
     for name, value in given.items():
         option = _SAME.get(name, name)
-        if isinstance(value, list) and option not in PER_COMPONENT:
-            raise SettingsError(
-                f"{name} has a value for each component, and is the same for all here",
-                hint=f"these may differ: {', '.join(PER_COMPONENT)}; or make a map for each value",
-            )
         if name.startswith("+"):
-            plain = attribute_value(value)
-            if plain is None:
-                submit[name] = str(value)
+            plain = (
+                [attribute_value(one) for one in value] if isinstance(value, list) else attribute_value(value)
+            )
+            if plain is None or (isinstance(plain, list) and None in plain):  # it is an expression
+                submit[name] = _each(_written, name, value)
             else:
                 custom[name[1:]] = plain
         elif option in ours:
+            if isinstance(value, list) and option not in PER_COMPONENT:
+                raise SettingsError(
+                    f"{name} has a value for each component, and is the same for all here",
+                    hint="a map for each value, then; requests and submit commands of HTCondor's may differ",
+                )
             fields[option] = _each(_READ.get(option), option, value)
         else:
-            submit[name] = _text(value)
+            submit[name] = _each(_written, name, value)
     return {**fields, **({"custom": custom} if custom else {}), **({"submit": submit} if submit else {})}
 
 
@@ -116,6 +120,11 @@ def _disk(name: str, value: Any) -> Any:
     """A plain number is kB here, as in submit files."""
     plain = str(value).strip()
     return f"{plain}KB" if plain.replace(".", "", 1).isdigit() else value
+
+
+def _written(name: str, value: Any) -> str:
+    """A value as `_each` reads it: as it stands in a submit file."""
+    return _text(value)
 
 
 def _text(value: Any) -> str:

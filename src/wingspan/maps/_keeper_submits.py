@@ -20,7 +20,7 @@ from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder, told
 from wingspan.maps._info import FORMAT_WITH_PARTS
 from wingspan.maps._keeper_state import KeeperState
-from wingspan.maps._needs import largest, options_for
+from wingspan.maps._needs import are_of_several_kinds, largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
 from wingspan.maps._several import on_each, stopped_pools, without_a_sign
@@ -116,8 +116,9 @@ class Submits:
         Returns how many were submitted.
 
         With `count` None, a map whose workers are all external gets none. Where components need different
-        things, so many workers do everything and ask for the most that any component needs; with `count`
-        None each group of components gets its own.
+        amounts, so many workers do everything and ask for the most that any component needs. With `count`
+        None, or where components differ in what cannot be more or less (requirements, attributes, …), each
+        group of components gets its own.
 
         Args:
             count: How many.
@@ -141,6 +142,9 @@ class Submits:
         pool.make_ready()
         if any(plan.has_needs for plan in self.results.plans.values()):
             if count is not None:
+                groups = unfinished_groups(self.results)
+                if are_of_several_kinds(self.options, groups):  # no worker could be for all of them
+                    return self._submit_groups(pool, groups, for_held=for_held, most=count) if count else 0
                 return self._submit(pool, count, needs=None, for_held=for_held) if count else 0
             if for_unserved:
                 wanted = unserved(self.results, self.state.entries, self.state.jobs, self.options.as_dict())
@@ -155,11 +159,23 @@ class Submits:
         return self._submit(pool, count, for_held=for_held) if count else 0
 
     def _submit_groups(
-        self, pool: Pool, groups: Sequence[tuple[Mapping[str, Any], Sequence[int]]], *, for_held: bool
+        self,
+        pool: Pool,
+        groups: Sequence[tuple[Mapping[str, Any], Sequence[int]]],
+        *,
+        for_held: bool,
+        most: int | None = None,
     ) -> int:
-        """Workers for each of these groups, by their size: at least one each."""
+        """Workers for each of these groups, by their size: at least one each.
+
+        Args:
+            pool: Where.
+            groups: What components need, and which these are.
+            for_held: They take the place of held ones.
+            most: How many in all; None: as many as suit what is to be done.
+        """
         left = sum(len(members) for _, members in groups)
-        most = self.options.workers or pool.default_workers(max(1, left))
+        most = most or self.options.workers or pool.default_workers(max(1, left))
         done = 0
         for needs, members in groups:
             some = max(1, min(len(members), most * len(members) // left))

@@ -327,8 +327,9 @@ class Map(Origins, Changing, Fetching, Showable):
     def add_workers(self, count: int, pool: str | None = None) -> None:
         """Let more workers join, from this map's pool or another: all share the same blocks.
 
-        Where components need different things, these workers do all of them, and ask for the most that any
-        needs.
+        Where components need different amounts, these workers do all of them, and ask for the most that any
+        needs. Where components differ in other things (requirements, attributes, submit commands), each group
+        gets its share of the workers, and at least one.
 
         Args:
             count: How many.

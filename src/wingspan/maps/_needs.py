@@ -10,17 +10,27 @@ from typing import Any
 
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources, all_of
+from wingspan.maps._entries import ENTRIES, entry_of, spelled, with_entries
 from wingspan.maps._errors import InvalidInputs
 from wingspan.maps._options import Options
 from wingspan.maps._requests import PER_COMPONENT, parse_request
 from wingspan.maps._worker_job import resources_of
-from wingspan.worker import rounds
+from wingspan.worker import parts, rounds
 
-__all__ = ["MOST_GROUPS", "Asked", "Group", "changed_needs", "largest", "options_for", "with_pilot"]
+__all__ = [
+    "MOST_GROUPS",
+    "MOST_KINDS",
+    "Asked",
+    "Group",
+    "changed_needs",
+    "largest",
+    "options_for",
+    "with_pilot",
+]
 
-#: How many groups of workers a map has at most: where components ask for more different things, sizes and
-#: times are rounded up.
-MOST_GROUPS = 16
+#: How many groups of workers a map has at most where sizes and times can be rounded up; and how many where
+#: components differ in other things, as each is a submission of its own.
+MOST_GROUPS, MOST_KINDS = 16, 64
 #: How coarse sizes and times may become, one after the other: neighbours that differ by less are taken
 #: together.
 _RATIOS = (1.1, 1.25, 1.5, 2.0, 4.0, 16.0, math.inf)
@@ -66,20 +76,24 @@ class Asked:
             if not callable(values) and len(values) != count:
                 raise InvalidInputs(
                     f"{name} has {len(values):,} values, and there are {count:,} inputs",
-                    hint=f"one value for each input, one for all, or a function of the input: {name}=lambda x: …",
+                    hint="one value for each input, one for all, or a function of the input: "
+                    + spelled(name, "lambda x: …"),
                 )
 
     def _looked_at(self, inputs: Iterable[Any]) -> Iterator[Any]:
-        known: dict[tuple[str, Any], Any] = {}
+        known: dict[tuple[str, type, Any], Any] = {}
+        entries = [at for at, name in enumerate(self._names) if entry_of(name)[1]]
         count = 0
         for number, given in enumerate(inputs):
             row = tuple(self._value(name, number, given, known) for name in self._names)
+            if entries:  # True and 1 are equal in Python, and not to a scheduler
+                row = tuple((type(value), value) if at in entries else value for at, value in enumerate(row))
             self._row_of.append(self._rows.setdefault(row, len(self._rows)))
             count = number + 1
             yield given
         self._check_lengths(count)
 
-    def _value(self, name: str, number: int, given: Any, known: dict[tuple[str, Any], Any]) -> Any:
+    def _value(self, name: str, number: int, given: Any, known: dict[tuple[str, type, Any], Any]) -> Any:
         values = self._options.each[name]
         if not callable(values):
             return values[number] if number < len(values) else None  # their number is checked at the end
@@ -91,9 +105,9 @@ class Asked:
                 hint="it is called here with what the map's function is called with",
             ) from error
         try:
-            if (name, value) not in known:
-                known[name, value] = parse_request(name, value)
-            return known[name, value]
+            if (name, type(value), value) not in known:
+                known[name, type(value), value] = parse_request(name, value)
+            return known[name, type(value), value]
         except (SettingsError, TypeError) as error:
             told = error.message if isinstance(error, SettingsError) else f"{name}={value!r:.60}"
             hint = error.hint if isinstance(error, SettingsError) else None
@@ -119,7 +133,11 @@ class Asked:
         return [(needs, members) for needs, members in groups.values() if members]
 
     def _needs(self, row: _Row) -> dict[str, Any]:
-        needs = dict(zip(self._names, row, strict=True))
+        needs = {
+            name: value[1] if entry_of(name)[1] else value
+            for name, value in zip(self._names, row, strict=True)
+        }
+        needs = with_entries(needs, {option: getattr(self._options, option) for option in ENTRIES})
         if "requirements" in needs:
             needs["requirements"] = all_of(self._options.requirements, needs["requirements"])
         return {name: value for name, value in needs.items() if value != getattr(self._options, name)}
@@ -137,16 +155,16 @@ def _few(rows: list[_Row], names: list[str]) -> list[_Row]:
         return rows
     amounts = [at for at, name in enumerate(names) if name in _AMOUNTS]
     kinds = {tuple(value for at, value in enumerate(row) if at not in amounts) for row in rows}
-    if len(kinds) > MOST_GROUPS:
+    if len(kinds) > MOST_KINDS:
         told = ", ".join(name for name in names if name not in _AMOUNTS)
         raise InvalidInputs(
-            f"the components ask for {len(kinds)} different things ({told}), and a map has {MOST_GROUPS} groups of workers "
+            f"the components ask for {len(kinds)} different things ({told}), and a map has {MOST_KINDS} groups of workers "
             "at most",
             hint="ask for fewer different ones, or make several maps",
         )
     for ratio in _RATIOS:
         boxes = [_box(row, amounts, ratio) for row in rows]
-        if len(set(boxes)) <= MOST_GROUPS:
+        if len(set(boxes)) <= max(MOST_GROUPS, len(kinds)):
             break
     most: dict[_Row, list[Any]] = {}
     for row, box in zip(rows, boxes, strict=True):
@@ -220,8 +238,19 @@ def largest(options: Options, plans: Mapping[int, rounds.Plan]) -> Resources:
     )
 
 
+def are_of_several_kinds(options: Options, groups: Iterable[Group]) -> bool:
+    """The groups differ in more than amounts and times: no worker could do components of all of them.
+
+    >>> several = [({"request_memory": 1}, [0]), ({"custom": {"Project": "a"}}, [1])]
+    >>> are_of_several_kinds(Options(), several), are_of_several_kinds(Options(), several[:1])
+    (True, False)
+    """
+    usual = options.as_dict()
+    return len({parts.kind_of({**usual, **needs}) for needs, _ in groups}) > 1
+
+
 #: Options that components may be done again with, beside those of `PER_COMPONENT`.
-_FOR_RERUN = frozenset({"component_timeout", "custom", "submit", "profile", "switches"})
+_FOR_RERUN = frozenset({"component_timeout", *ENTRIES, "profile", "switches"})
 
 
 def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
@@ -238,7 +267,7 @@ def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, An
         name = next(iter(changes.each))
         raise SettingsError(
             f"rerun takes one {name} for all components that it does again",
-            hint=f"call it once for each value: m.rerun([3, 4], options=Options({name}=…))",
+            hint=f"call it once for each value: m.rerun([3, 4], options=Options({spelled(name, '…')}))",
         )
     for name in sorted(changes.given - PER_COMPONENT.keys() - _FOR_RERUN):
         raise SettingsError(

@@ -13,7 +13,7 @@ import attrs
 from wingspan._foreign import hint_for_option
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.jobs import ClassAdValue, Size, all_of, parse_duration, parse_size
-from wingspan.maps._entries import RESERVED, check_custom, check_submit
+from wingspan.maps._entries import RESERVED, merged_entries, read_entries
 from wingspan.maps._file_options import copied, joined_remaps, paths, per_component, remaps
 from wingspan.maps._requests import is_for_each, most_of, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
@@ -36,7 +36,8 @@ class Options:
 
     `request_cpus`, `request_memory`, `request_disk`, `request_gpus`, `time` and `requirements` may be a list
     with a value for each component, or a function that is called with each input. Components that ask for
-    the same share workers.
+    the same share workers. So may each entry of `custom`, `submit` and `sbatch`; there None means that the
+    component does not have it.
 
     Args:
         request_cpus: Cores of each worker.
@@ -66,7 +67,7 @@ class Options:
             turns out.
         switches: Names of what the profile lets one turn on, ``["want_ospool"]``.
         custom: Job attributes, ``{"WantGPULab": True, "GPUJobLength": "short"}``: a leading ``+`` or ``MY.``
-            may be left out, strings are quoted for you.
+            may be left out, strings are quoted for you. For HTCondor only.
         input_files: Files, folders and URLs (``osdf://``, ``https://``, ``file://``) that every component has
             in its working folder, under their own names. They are copied when the map is made.
         component_input_files: For each component None, such a path or URL, or a list of them: found in the
@@ -84,7 +85,9 @@ class Options:
             `ComponentTimeout`.
         seed: Seed of the map, a whole number: the seeds of its components follow from it
             (`wingspan.component`). None: one that the system draws; `Map.seed` tells which.
-        submit: Further submit commands, taken as they stand: ``{"accounting_group": "physics"}``.
+        submit: Further submit commands of HTCondor, taken as they stand: ``{"accounting_group": "physics"}``.
+        sbatch: Further options of Slurm's sbatch, by their long names: ``{"account": "physics"}``; True for
+            one that has no value. They come before those of the site's profile.
         notification: When HTCondor or Slurm mails you about workers: ``"never"``, ``"complete"``, ``"error"``
             or ``"always"``. HTCondor mails for each worker's job, Slurm for each submission.
         notify_user: Whom they mail, ``"me@example.org"``; None: you, in the way of the site.
@@ -121,6 +124,7 @@ class Options:
     switches: tuple[str, ...]
     custom: Mapping[str, ClassAdValue]
     submit: Mapping[str, str]
+    sbatch: Mapping[str, str | bool]
     on_done: str | None
     memo: bool
     notification: str
@@ -165,8 +169,9 @@ class Options:
         profile: str | None = None,
         chirp: bool | None = None,
         switches: Iterable[str] = (),
-        custom: Mapping[str, ClassAdValue] | None = None,
+        custom: Mapping[str, ClassAdValue | EachOf[ClassAdValue | None]] | None = None,
         submit: Mapping[str, Any] | None = None,
+        sbatch: Mapping[str, Any] | None = None,
         on_done: str | None = None,
         memo: bool = False,
         notification: str = "never",
@@ -192,7 +197,11 @@ class Options:
             "requirements": requirements,
         }
         each = {name: values_of(name, value) for name, value in asked.items() if is_for_each(value)}
-        asked.update((name, _USUAL.get(name)) for name in each)
+        entries: dict[str, Any] = {}
+        for name, given in {"custom": custom, "submit": submit, "sbatch": sbatch}.items():
+            entries[name], own = read_entries(name, given or {}, option_names(), is_for_each=is_for_each)
+            each.update(own)
+        asked.update((name, _USUAL.get(name)) for name in each if name in asked)
         if profile is not None and not isinstance(profile, str):
             raise SettingsError(
                 f"profile={profile!r} is no name of a site profile", hint='for example profile="chtc"'
@@ -211,8 +220,7 @@ class Options:
             profile=profile,
             chirp=None if chirp is None else _check_switch("chirp", chirp),
             switches=switches,
-            custom=check_custom(custom or {}, option_names()),
-            submit=check_submit(submit or {}, option_names()),
+            **entries,
             on_done=_check_command(on_done),
             memo=_check_switch("memo", memo),
             notification=_check_notification(notification),
@@ -235,6 +243,7 @@ class Options:
             "switches": list(self.switches),
             "custom": dict(self.custom),
             "submit": dict(self.submit),
+            "sbatch": dict(self.sbatch),
             "input_files": list(self.input_files),
             "component_input_files": None,
             "output_remaps": copied(self.output_remaps),
@@ -244,10 +253,9 @@ class Options:
     def merged(self, *later: Options) -> Options:
         """These options with those that `later` ones set, as new options: the later ones win.
 
-        What `custom` and `submit` hold is joined name by name, whatever the case of its letters, and
-        `input_files` are those of all.
-        `requirements` are joined to one expression that holds where all of them do; None drops those before
-        it. Options that nobody has set are left as they are.
+        What `custom`, `submit` and `sbatch` hold is joined name by name, whatever the case of its letters,
+        and `input_files` are those of all. `requirements` are joined to one expression that holds where all
+        of them do; None drops those before it. Options that nobody has set are left as they are.
 
         >>> usual = Options(request_memory="1GB", requirements="HasX", custom={"Project": "physics"})
         >>> both = usual.merged(Options(request_cpus=2, requirements="HasY", custom={"WantGPULab": True}))
@@ -270,6 +278,7 @@ class Options:
                 else:
                     each.pop(name, None)
                 joined[name] = all_of(*expressions) if name == "requirements" else value
+            each = merged_entries(joined, each, options.as_dict(), options.each)
             each.update(options.each)
         new = Options(**joined)
         object.__setattr__(new, "each", {name: values for name, values in each.items() if values is not None})
@@ -305,6 +314,7 @@ def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
 _JOINED: dict[str, Callable[[Any, Any], Any]] = {
     "custom": _by_name,
     "submit": _by_name,
+    "sbatch": _by_name,
     "output_remaps": joined_remaps,
     "input_files": lambda earlier, later: tuple(dict.fromkeys((*earlier, *later))),
 }

@@ -12,6 +12,7 @@ import attrs
 
 from wingspan.maps._create import create
 from wingspan.maps._display import default_progress
+from wingspan.maps._entries import ENTRIES, with_entries
 from wingspan.maps._errors import no_inputs
 from wingspan.maps._functions import function_name, pickle_function
 from wingspan.maps._options import Options
@@ -109,11 +110,13 @@ def _files_of(made: Map, job: JobDescription) -> list[Path]:
 def _options_of_first(options: Options, given: Any, call: str) -> Options:
     """The options of the first component, and of a worker that nobody else waits for."""
     kept: dict[str, Any] = {name: getattr(options, name) for name in options.given if name not in _LEFT_OUT}
+    first: dict[str, Any] = {}
     for name, values in options.each.items():
         if not callable(values):
-            kept[name] = values[0] if values else None
+            first[name] = values[0] if values else None
         else:
-            kept[name] = values(*given[0], **given[1]) if call == "starmap" else values(given)
+            first[name] = values(*given[0], **given[1]) if call == "starmap" else values(given)
+    kept |= with_entries(first, {option: getattr(options, option) for option in ENTRIES})
     if isinstance(kept.get("component_input_files"), tuple | list):
         kept["component_input_files"] = kept["component_input_files"][:1]
     return Options(**kept, workers=0)

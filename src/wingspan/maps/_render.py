@@ -17,6 +17,7 @@ import attrs
 
 from wingspan._shell import Shell, quoted, words
 from wingspan._version import __version__
+from wingspan._words import ranges_text
 from wingspan.delivery.carriage import OWN_DISK
 from wingspan.delivery.render import (
     Reasoned,
@@ -42,10 +43,11 @@ from wingspan.jobs import JobDescription, Resources, with_needs
 from wingspan.maps._errors import MapError
 from wingspan.maps._external import NOTE, NUMBERS, note_rendered
 from wingspan.maps._map import Map
-from wingspan.maps._needs import largest
+from wingspan.maps._needs import are_of_several_kinds, largest, options_for
+from wingspan.maps._options import Options
 from wingspan.maps._worker_job import bundle_of
 from wingspan.pools.submit_description import classad_literal, joined, submit_line, submit_value
-from wingspan.worker import trust
+from wingspan.worker import parts, rounds, trust
 
 __all__ = ["map_resources", "render_map"]
 
@@ -114,6 +116,25 @@ def with_environment(found: Map, resources: Resources) -> Resources:
     return with_needs(resources, delivery.needs) if delivery else resources
 
 
+@attrs.frozen
+class _Workers:
+    """Workers that one file submits.
+
+    Attributes:
+        main: The file.
+        options: What they get.
+        count: How many.
+        about: What they do, for people.
+        group: Which components they do (`parts.digest_of`); None: all.
+    """
+
+    main: str
+    options: Options
+    count: int
+    about: str
+    group: str | None = None
+
+
 class _Files:
     """One rendering."""
 
@@ -146,9 +167,27 @@ class _Files:
             )
         # A tag may have characters that submit files and sbatch options take for something else.
         self.name = re.sub(r"[^A-Za-z0-9._+-]", "-", found.tag)
-        self.main = f"{self.name}.{'sub' if target == 'htcondor' else 'sbatch'}"
         calls = f"calls of {self.info.function}"
         self.title = one_line(f"workers of the map {found.tag}, {len(found):,} {calls}")
+        self.workers = self._workers()
+        self.main = self.workers[0].main
+
+    def _workers(self) -> list[_Workers]:
+        """Those of each group where the groups differ in what no worker could have for all, else one kind."""
+        ending = "sub" if self.target == "htcondor" else "sbatch"
+        groups = rounds.groups_of(self.map._keeper.results.plans, range(len(self.map)))
+        if not are_of_several_kinds(self.options, groups):
+            return [_Workers(f"{self.name}.{ending}", self.options, self.count, self.title)]
+        return [
+            _Workers(
+                main=f"{self.name}-{number}.{ending}",
+                options=options_for(self.options, needs),
+                count=max(1, self.count * len(members) // len(self.map)),
+                about=f"{self.title}: components {ranges_text(members)}",
+                group=parts.digest_of(needs),
+            )
+            for number, (needs, members) in enumerate(groups)
+        ]
 
     def _check_line(self) -> None:
         """See that rendered workers reach the map: by chirp, as these have no share.
@@ -172,12 +211,18 @@ class _Files:
             launcher = Path(__file__).parents[1] / "pools" / "launcher.sh"
             put(self.folder, "launcher.sh", launcher.read_text(encoding="utf-8"), trust.PROGRAM)
         put(self.folder, "worker.sh", self._worker_script(), trust.PROGRAM)
-        if self.target == "htcondor":
-            put(self.folder, self.main, self._submit_description())
-        else:
-            put(self.folder, self.main, self._sbatch_script(), trust.PROGRAM)
+        for one in self.workers:
+            if self.target == "htcondor":
+                put(self.folder, one.main, self._submit_description(one))
+            else:
+                put(self.folder, one.main, self._sbatch_script(one), trust.PROGRAM)
         why = "Submits the workers. More of them may be submitted at any time; those that find nothing to do end at once."
-        put(self.folder, "submit.sh", submit_script(self.main, why=why), trust.PROGRAM)
+        put(
+            self.folder,
+            "submit.sh",
+            submit_script(*(one.main for one in self.workers), why=why),
+            trust.PROGRAM,
+        )
         interact = interact_script(
             self.main,
             self.resources,
@@ -208,7 +253,8 @@ class _Files:
             "#!/bin/sh",
             f"# One of the {self.title}.",
             "# A worker takes components that nobody has, calls the function, and appends what comes back to the map's folder.",
-            "#   worker.sh FIRST NUMBER     its number in the map is FIRST + NUMBER: it finds what it had begun when it starts again",
+            "#   worker.sh FIRST NUMBER [GROUP]     its number in the map is FIRST + NUMBER: it finds what it had begun when it starts",
+            "#                                      again; of a map whose components ask for different things it does one group's",
             "set -eu",
         ]
         if shared:
@@ -225,7 +271,7 @@ class _Files:
                 "export TMPDIR",
                 'cd "$wingspan_scratch"',
                 why,
-                f'{python} {archive} file "$wingspan_map" "$1" "$2"',
+                f'{python} {archive} file "$wingspan_map" "$@"',
             ]
         else:
             lines += [
@@ -233,34 +279,34 @@ class _Files:
                 "# from (chirp): no port is opened, no file system shared.",
                 f"wingspan_map={quoted(self.map.path)}",
                 why,
-                f'exec {python} {archive} chirp "$wingspan_map" "$1" "$2"',
+                f'exec {python} {archive} chirp "$wingspan_map" "$@"',
             ]
         return "\n".join(lines) + "\n"
 
     # -- HTCondor --------------------------------------------------------------------------------------------
 
-    def _submit_description(self) -> str:
-        options = self.options
+    def _submit_description(self, one: _Workers) -> str:
+        options = one.options
         text = Reasoned(
-            f"{self.name}: {self.title}",
+            f"{self.name}: {one.about}",
             f"Written by Wingspan {__version__}; plain HTCondor from here on. Submit it with: sh submit.sh",
             "Submit it on this access point, the one that has the map's folder.",
         )
-        self._say_what_runs(text)
+        self._say_what_runs(text, one)
         resource_lines(text, self.resources, self._disk())
         delivery = self.map._folder.delivery
         urls = self.environment.carried[-1:]
         requirement_lines(
             text, urls, options.requirements, delivery.machine_requirements if delivery else None
         )
-        self._say_options(text)
-        if options.max_idle is not None and options.max_idle < self.count:
+        self._say_options(text, options)
+        if options.max_idle is not None and options.max_idle < one.count:
             text.say("So many at most wait in the queue at a time.", f"max_idle = {options.max_idle}")
         job = JobDescription(
             name=self.name,
             executable="worker.sh",
             resources=attrs.evolve(self.resources, disk=self._disk()),
-            count=self.count,
+            count=one.count,
             max_idle=options.max_idle,
             custom=options.custom,
             submit=options.submit,
@@ -268,12 +314,12 @@ class _Files:
         profile_lines(text, job, self.profile, self.switches)
         text.say(
             "How many workers. Any number will do: they share what there is to do.",
-            f"workers = {most_at_once(self.profile, self.count)}",
+            f"workers = {most_at_once(self.profile, one.count)}",
             "queue $(workers)",
         )
         return str(text)
 
-    def _say_what_runs(self, text: Reasoned) -> None:
+    def _say_what_runs(self, text: Reasoned, one: _Workers) -> None:
         """What a job executes, what goes along with it, and where it is heard of."""
         if self.environment.container:
             text.say(
@@ -290,7 +336,7 @@ class _Files:
         text.say(
             "The script beside this file. Its arguments make a number that no other worker of the map has.",
             "executable = worker.sh",
-            f'arguments = "$(Cluster){NUMBERS["htcondor"]} $(Process)"',
+            f'arguments = "$(Cluster){NUMBERS["htcondor"]} $(Process){_word(one.group)}"',
         )
         text.say(
             "Workers claim components and append results through HTCondor's own channel, which has to be asked for.",
@@ -313,9 +359,8 @@ class _Files:
             'transfer_output_files = ""',
         )
 
-    def _say_options(self, text: Reasoned) -> None:
+    def _say_options(self, text: Reasoned, options: Options) -> None:
         """What the map's options say of attributes and submit commands."""
-        options = self.options
         again = {
             "on_exit_remove": "(ExitBySignal =!= true && ExitCode =!= 75) || NumJobStarts >= 5",
             **options.submit,
@@ -334,16 +379,17 @@ class _Files:
 
     # -- Slurm -----------------------------------------------------------------------------------------------
 
-    def _sbatch_script(self) -> str:
+    def _sbatch_script(self, one: _Workers) -> str:
         lines = sbatch_options(
             name=self.name,
-            title=self.title,
+            title=one.about,
             resources=self.resources,
-            count=self.count,
+            count=one.count,
             count_why="How many workers. Any number will do: they share what there is to do. Add %10 for ten at a time.",
             gpus_why="GPUs. Slurm knows neither capability nor driver: the environment's programs find out.",
             requeue_why="A worker that is put back into the queue goes on with what it had begun.",
             profile=self.profile,
+            own=one.options.sbatch,
         )
         lines += [
             "",
@@ -351,7 +397,7 @@ class _Files:
             "# This folder, and the map's, must be on a file system that the nodes see.",
             'cd "$SLURM_SUBMIT_DIR"',
             "# The two make a number that no other worker of the map has.",
-            f'exec sh ./worker.sh "${{SLURM_ARRAY_JOB_ID}}{NUMBERS["slurm"]}" "$SLURM_ARRAY_TASK_ID"',
+            f'exec sh ./worker.sh "${{SLURM_ARRAY_JOB_ID}}{NUMBERS["slurm"]}" "$SLURM_ARRAY_TASK_ID"{_word(one.group)}',
             "",
         ]
         return "\n".join(lines)
@@ -360,7 +406,13 @@ class _Files:
         htcondor = self.target == "htcondor"
         program = "condor_submit" if htcondor else "sbatch"
         rows = [
-            (self.main, f"what is asked of {'HTCondor' if htcondor else 'Slurm'}, each line with its reason"),
+            *(
+                (
+                    one.main,
+                    f"what is asked of {'HTCondor' if htcondor else 'Slurm'}, each line with its reason",
+                )
+                for one in self.workers
+            ),
             ("worker.sh", "what a job executes"),
             ("worker.pyz", "the worker: a Python program with all that it needs inside"),
             ("submit.sh", "submits workers"),
@@ -393,5 +445,16 @@ class _Files:
             f"| file | what it is |\n| --- | --- |\n{table}\n\n"
             f"Results are in the map's folder, `{self.map.path}`: `wingspan status {tag}`, or `wingspan.load({tag!r})` in Python.\n"
             f"What a worker itself has to say is in `logs/`. {jobs}\n"
-            + ("" if htcondor else long_array(self.count, "`sh submit.sh --array=0-999`, again and again"))
+            + (
+                ""
+                if htcondor
+                else long_array(
+                    max(one.count for one in self.workers), "`sh submit.sh --array=0-999`, again and again"
+                )
+            )
         )
+
+
+def _word(group: str | None) -> str:
+    """A further argument, if there is one."""
+    return f" {group}" if group else ""

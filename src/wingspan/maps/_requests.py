@@ -8,6 +8,7 @@ from typing import Any
 
 from wingspan.errors import SettingsError
 from wingspan.jobs import parse_duration, parse_size
+from wingspan.maps._entries import entry_of, entry_value
 
 __all__ = ["PER_COMPONENT", "is_for_each", "most_of", "parse_request", "positive", "values_of"]
 
@@ -59,13 +60,16 @@ PER_COMPONENT: dict[str, Callable[[str, Any], Any]] = {
 
 
 def parse_request(name: str, value: Any, what: str | None = None) -> Any:
-    """A value of one of `PER_COMPONENT`, checked; sizes in bytes, times in seconds.
+    """A value of one of `PER_COMPONENT`, or of an entry for one component, checked; sizes in bytes, times in
+    seconds.
 
     Raises:
         SettingsError: It cannot be used.
     """
     if hasattr(value, "item") and not isinstance(value, str | bytes):
         value = value.item()  # NumPy's numbers
+    if entry_of(name)[1]:
+        return entry_value(name, value, what or name)
     return PER_COMPONENT[name](what or name, value)
 
 

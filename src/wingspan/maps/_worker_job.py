@@ -11,6 +11,7 @@ import attrs
 from wingspan._words import notice
 from wingspan.jobs import JobDescription, Resources, all_of, with_needs
 from wingspan.maps._adopt import note_of
+from wingspan.maps._entries import names_of_each
 from wingspan.maps._errors import InvalidInputs, MapDamaged
 from wingspan.maps._folder import MapFolder
 from wingspan.maps._options import Options
@@ -97,6 +98,7 @@ def worker_job(
         note=note_of(first, count),
         custom={"WingspanMap": folder.info.id, **options.custom},
         submit=submit,
+        sbatch=options.sbatch,
         notification=options.notification,
         notify_user=options.notify_user,
         comes_back=returns,
@@ -227,7 +229,10 @@ def check_site(options: Options, pool: Pool, folder: Path) -> None:
     site = chosen_profile(options.profile)
     site.check_folder(folder)
     site.check(resources_of(options), options.switches)
-    site.check_accounting(options.submit, options.custom)
+    own = {
+        name: [*getattr(options, name), *names_of_each(name, options.each)] for name in ("submit", "custom")
+    }
+    site.check_accounting(own["submit"], own["custom"])
     submittable(pool, options.profile, 1)
 
 

@@ -93,7 +93,7 @@ class SlurmPool(PlainPool):
         if job.requirements:
             raise SubmitError(
                 f"Slurm knows no requirements as HTCondor does: {job.requirements}",
-                hint="a site profile says which nodes: [profile.….sbatch] with constraint or partition",
+                hint='Options(sbatch={"constraint": "…"}) says which nodes, or a site profile does: [profile.….sbatch]',
             )
         folder, options = job.working_dir, _options(job)
         assert folder is not None
@@ -316,9 +316,11 @@ def _options(job: JobDescription) -> list[str]:
         options.append(f"--mail-type={_MAIL_TYPES[job.notification]}")
     if job.notify_user:
         options.append(f"--mail-user={job.notify_user}")
-    options += [f"--{name}={value}" for name, value in profile.sbatch.items()]
-    constraint = profile.slurm_constraint(resources)
-    return [*options, f"--constraint={constraint}"] if constraint else options
+    more = profile.sbatch_options(resources, job.sbatch)
+    return [
+        *options,
+        *(f"--{name}" if value is True else f"--{name}={value}" for name, value in more.items()),
+    ]
 
 
 def _script(job: JobDescription, records: Path) -> str:

@@ -1,5 +1,5 @@
-"""Starting a worker: ``python worker.pyz TRANSPORT FOLDER WORKER``, or ``python worker.pyz idle …`` for
-one that waits for maps.
+"""Starting a worker: ``python worker.pyz TRANSPORT FOLDER FIRST NUMBER [GROUP]``, or ``python worker.pyz
+idle …`` for one that waits for maps.
 """
 
 import os
@@ -23,7 +23,7 @@ def main(argv: "List[str]") -> "int":
         from . import idle
 
         return idle.main(argv[1:])
-    transport, folder, first, process = argv
+    transport, folder, first, process = argv[:4]
     scratch = os.environ.get("_CONDOR_SCRATCH_DIR")
     if scratch and os.path.isdir(scratch):
         os.chdir(
@@ -60,5 +60,6 @@ def main(argv: "List[str]") -> "int":
         folder,
         int(first) + int(process),
         notify=lambda it: state.__setitem__("supervisor", it),
+        group=argv[4] if len(argv) > 4 else None,
         ready=Executor(scratch_folder()),  # it imports what it needs while this process reads the map
     )

@@ -30,10 +30,11 @@ def work(
     folder: "str",
     worker: "int",
     notify: "Optional[Callable[[Supervisor], None]]" = None,
+    group: "Optional[str]" = None,
     **supervisor_arguments: "Any",
 ) -> "int":
     """Work as worker number `worker` of the map in `folder` until nothing is left to do; returns an exit
-    code.
+    code. With a `group` (`parts.digest_of`) it does components of that one only.
     """
     from . import compatibility, failure, formats, transports
     from .streams import Function
@@ -56,6 +57,8 @@ def work(
     supervisor = None
     try:
         info = json.loads(transport.read("map.json").decode())
+        if group is not None:
+            info["group"] = group
         if info.get("counts"):
             from .counting import Counting
 

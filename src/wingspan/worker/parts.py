@@ -20,6 +20,8 @@ NEEDS = "needs"
 FIRST_EXTERNAL = 1000000
 #: A machine that has more of these will do, too.
 _AMOUNTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
+#: What a worker has or has not: more of something else does not make up for it.
+_KINDS = ("requirements", "custom", "submit", "sbatch", "profile", "switches")
 
 
 class Part(object):
@@ -142,7 +144,9 @@ class Part(object):
         if not self.shared:
             return False
         has, wants = dict(usual, **own), dict(usual, **self.needs)
-        return all(_is_enough(has.get(name), wants.get(name)) for name in _AMOUNTS)
+        return kind_of(has) == kind_of(wants) and all(
+            _is_enough(has.get(name), wants.get(name)) for name in _AMOUNTS
+        )
 
     def to_plain(self) -> "Dict[str, Any]":
         """For the plan's file."""
@@ -173,6 +177,16 @@ class Part(object):
 
 def _is_enough(has: "Optional[int]", wants: "Optional[int]") -> "bool":
     return has is None or (wants is not None and has >= wants)
+
+
+def kind_of(asked: "Mapping[str, Any]") -> "str":
+    """What is asked for beside amounts and times, as text. An option that is not there is an empty one."""
+    return json.dumps({name: asked[name] for name in _KINDS if asked.get(name)}, sort_keys=True)
+
+
+def digest_of(needs: "Mapping[str, Any]") -> "str":
+    """A short name of these needs: rendered workers are told by it which parts are theirs."""
+    return hashlib.blake2b(json.dumps(needs, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def needs_line(key: "bytes", first: "int", count: "int", needs: "Optional[Mapping[str, Any]]") -> "bytes":

@@ -43,6 +43,7 @@ class WorkSource(object):
         retries: How often a component that fails is tried again.
         lease: How long another worker may be silent (s).
         usual: What the map's options ask for.
+        group: It does parts with these needs only (`parts.digest_of`); None: `parts.NEEDS` says which.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class WorkSource(object):
         usual: "Optional[Mapping[str, Any]]" = None,
         coming: "Optional[Union[Coming, Chained]]" = None,
         share: "Optional[Mapping[str, Sequence[Sequence[int]]]]" = None,
+        group: "Optional[str]" = None,
     ) -> "None":
         self._transport = transport
         self._key = key
@@ -69,6 +71,9 @@ class WorkSource(object):
         #: What this worker has beyond that; None: it does everything. Read when a round asks for it.
         self._needs: "Optional[Mapping[str, Any]]" = {}
         self._knows_needs = False
+        if group is not None:  # until a round has it, nothing is this worker's
+            self._needs, self._knows_needs = {"group": group}, True
+        self._group = group
         self.disk_taken = 0  # bytes of scratch disk that a component took, as far as it was looked at
         #: Of an open map, or a chain: the inputs that come.
         self.coming = coming
@@ -93,7 +98,7 @@ class WorkSource(object):
         lease, retries = info.get("lease_seconds", formats.LEASE_SECONDS), info.get("retries", 0)
         coming = coming_of(info, transport, lease, name)
         usual, share = info.get("options", {}), info.get("share")
-        return cls(transport, key, worker, name, retries, lease, usual, coming, share)
+        return cls(transport, key, worker, name, retries, lease, usual, coming, share, info.get("group"))
 
     # -- rounds ----------------------------------------------------------------------------------------------
 
@@ -113,6 +118,10 @@ class WorkSource(object):
         if plan.has_needs and not self._knows_needs:
             self._needs = parts.needs_of_worker(self._transport, self._key, self._worker)
             self._knows_needs = True
+        if self._group is not None:
+            for part in plan.parts:
+                if parts.digest_of(part.needs) == self._group:
+                    self._needs = part.needs
         self._rounds[number] = Round(number, plan)
         if plan.kind == rounds.CANCEL:
             self._rounds[number].exhausted = self._rounds[number].folded = self.cancels = True

@@ -80,10 +80,11 @@ def put(folder: Path, name: str, text: str, mode: int = trust.FILE) -> None:
     trust.write_whole(str(folder / name), text.encode(), mode=mode)
 
 
-def submit_script(main: str, *, why: str) -> str:
-    """``submit.sh``, which submits the file `main`."""
-    program = "condor_submit" if main.endswith(".sub") else "sbatch"
-    return filled(_SCRIPTS / "submit.sh", why=Shell(why), program=program, main=main)
+def submit_script(*mains: str, why: str) -> str:
+    """``submit.sh``, which submits these files."""
+    program = "condor_submit" if mains[0].endswith(".sub") else "sbatch"
+    commands = "\n".join(words((program, Shell('"$@"'), main)) for main in mains)
+    return filled(_SCRIPTS / "submit.sh", why=Shell(why), program=program, commands=Shell(commands))
 
 
 #: HTCondor's command for condor_ssh_to_job, with a terminal (HTCondor manual, SSH_TO_JOB_<SSH-CLIENT>_CMD).

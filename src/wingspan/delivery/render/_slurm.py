@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from wingspan._shell import quoted
 from wingspan._version import __version__
 from wingspan.jobs import Resources
 from wingspan.pools.text import DEFAULT_MEMORY, DEFAULT_TIME, clock, mebibytes
@@ -10,6 +15,8 @@ __all__ = ["long_array", "sbatch_options"]
 
 #: Tasks that an array may have where a site says nothing (MaxArraySize in slurm.conf's manual).
 _MOST_TASKS = 1001
+#: Values that need no quotes.
+_PLAIN = re.compile(r"""[^\s"'\\#]+""")
 
 
 def long_array(count: int, parts: str) -> str:
@@ -32,6 +39,7 @@ def sbatch_options(
     gpus_why: str,
     requeue_why: str | None,
     profile: str | None,
+    own: Mapping[str, str | bool] = MappingProxyType({}),
 ) -> list[str]:
     """The lines from ``#!/bin/sh`` to the last ``#SBATCH``.
 
@@ -43,6 +51,7 @@ def sbatch_options(
         count_why, gpus_why, requeue_why: Reasons for these lines; without a reason to requeue it is not asked
             for.
         profile: Site profile.
+        own: Options of sbatch that the user names.
 
     Raises:
         SettingsError: There is no such profile, or no GPU of it is good enough.
@@ -77,15 +86,24 @@ def sbatch_options(
             "#SBATCH --requeue",
             "#SBATCH --open-mode=append",
         ]
-    return [*lines, *_profile_options(profile, resources)]
+    return [*lines, *_further_options(profile, resources, own)]
 
 
-def _profile_options(name: str | None, resources: Resources) -> list[str]:
+def _further_options(name: str | None, resources: Resources, own: Mapping[str, str | bool]) -> list[str]:
     from wingspan.pools.profiles import chosen_profile
 
     profile = chosen_profile(name)
-    options = [f"#SBATCH --{name}={value}" for name, value in profile.sbatch.items()]
-    constraint = profile.slurm_constraint(resources)
-    if constraint:
-        options.append(f"#SBATCH --constraint={constraint}")
-    return [f"# What {profile.title or profile.name} wants.", *options] if options else []
+    options = profile.sbatch_options(resources, own)
+    asked = [_line(each, value) for each, value in options.items() if each in own]
+    wanted = [_line(each, value) for each, value in options.items() if each not in own]
+    return [
+        *(["# What its user asks for beside that.", *asked] if asked else []),
+        *([f"# What {profile.title or profile.name} wants.", *wanted] if wanted else []),
+    ]
+
+
+def _line(name: str, value: str | bool) -> str:
+    """An option as sbatch reads it from a script, where words are quoted as in a shell."""
+    if value is True:
+        return f"#SBATCH --{name}"
+    return f"#SBATCH --{name}={value if _PLAIN.fullmatch(str(value)) else quoted(str(value))}"

@@ -287,8 +287,8 @@ class Profile:
     def _rules(self, resources: Resources) -> JobRules:
         return self.gpu if resources.gpus else self.cpu
 
-    def check_accounting(self, submit: Mapping[str, str], custom: Mapping[str, ClassAdValue]) -> None:
-        """See that jobs with these submit commands and attributes say whose account they are on.
+    def check_accounting(self, submit: Collection[str], custom: Collection[str]) -> None:
+        """See that jobs with submit commands and attributes of these names say whose account they are on.
 
         What the profile itself adds to all jobs counts.
 
@@ -405,6 +405,20 @@ class Profile:
         applied = attrs.evolve(job, custom=_under(attributes, job.custom), submit=_under(submit, job.submit))
         self.check_accounting(applied.submit, applied.custom)
         return applied
+
+    def sbatch_options(self, resources: Resources, own: Mapping[str, str | bool]) -> dict[str, str | bool]:
+        """Options of sbatch for jobs that ask for `resources`: the site's, and over them those of their user.
+
+        Of ``constraint`` both count: what is wanted, and which nodes have GPUs that are good enough.
+
+        Raises:
+            SettingsError: The cluster has GPUs, and none of them is good enough.
+        """
+        options: dict[str, str | bool] = {**self.sbatch, **own}
+        good, wanted = self.slurm_constraint(resources), options.get("constraint")
+        if good:
+            options["constraint"] = f"({wanted})&({good})" if wanted else good
+        return {name: value for name, value in options.items() if value is not False}
 
     def slurm_constraint(self, resources: Resources) -> str | None:
         """``--constraint`` for the GPUs that `resources` asks for; None if the table has nothing to say.

@@ -3,4 +3,4 @@
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 mkdir -p logs
-@PROGRAM@ "$@" @MAIN@
+@COMMANDS@
