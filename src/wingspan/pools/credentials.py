@@ -265,7 +265,8 @@ def issue_credentials(description: Submit) -> None:
     except (ValueError, RuntimeError, htcondor2.HTCondorException) as error:
         raise SubmitError(
             f"the credentials of the jobs cannot be issued: {error}",
-            hint="log in again (kinit, htgettoken, or what the site has), then submit again",
+            hint="log in again (kinit, htgettoken, or what the site has), then submit again; if that does not "
+            "help, the CredLog and CredMonOAuthLog of the access point say why: ask its facilitators",
         ) from error
     if address:
         raise SubmitError(
