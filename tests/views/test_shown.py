@@ -479,6 +479,27 @@ def test_scripts_are_modules_that_load_nothing():
         assert "url(" not in one._css
 
 
+def test_what_vs_code_finds():
+    """VS Code's Jupyter extension takes a widget's module from the kernel's environment, without the network:
+    there an entry script maps the module's name to a file, and that file has the model and the view that
+    our widgets name.
+    """
+    pytest.importorskip("anywidget")
+    shared = Path(sys.prefix, "share/jupyter")
+    found = {}
+    for entry in shared.glob("nbextensions/*/extension.js"):
+        # What follows the last brace of what require's configuration is given: VS Code reads it as text, too.
+        for given in re.findall(r"require(?:js)?\??\.config\(([^)]*)\)", entry.read_text()):
+            innermost = given.rpartition("{")[2].partition("}")[0]
+            found |= re.findall(r"[\"']?([\w@/.-]+)[\"']?\s*:\s*[\"']([^\"']+)[\"']", innermost)
+    for one in (live_widget_class(), _widget_class()):
+        assert one._model_module.default_value == one._view_module.default_value == "anywidget"
+        module = (shared / f"{found['anywidget']}.js").read_text()
+        assert re.search(r"\bdefine\(\s*\[", module)
+        for name in (one._model_name, one._view_name):
+            assert name.default_value in module
+
+
 def test_what_marimo_is_given(failing, monkeypatch):
     """marimo asks by a method of its own: it gets the live view, and the still picture where anywidget is
     missing.
