@@ -41,12 +41,17 @@ class Cell:
 
 
 class Kernel:
-    """A kernel of a server; closed with it."""
+    """A kernel of a server.
 
-    def __init__(self, server: Server) -> None:
+    Args:
+        url: Of the server.
+        token: That it wants.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
         from jupyter_kernel_client import JupyterKernelClient
 
-        self._client = JupyterKernelClient(server_url=server.url.rstrip("/"), token=server.token)
+        self._client = JupyterKernelClient(server_url=url.rstrip("/"), token=token)
         self._client.start(timeout=PATIENCE)
 
     def run(self, code: str) -> Cell:
@@ -154,7 +159,7 @@ class Server:
 
     def kernel(self) -> Kernel:
         """A new kernel."""
-        kernel = Kernel(self)
+        kernel = Kernel(self.url, self.token)
         self._kernels.append(kernel)
         return kernel
 

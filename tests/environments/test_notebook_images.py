@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import platformdirs
 import pytest
 
 from _engines import engine_folders
+from _jupyter import Kernel
 from _podman import own_podman
 from _waiting import PATIENCE, until
 from wingspan.environments import load_environment
@@ -97,12 +99,9 @@ def answer(command: list[str]) -> str:
         ([], 1000),
         (["--user", "0"], 1000),
         (["--user", "4321:0"], 4321),
-        # As Kubernetes does it: nobody writes the number into the password file, and nothing in the image can
-        # be changed.
-        (["--user", "4321:0", *CLOSED], 4321),
         (["--user", "4321:4321", *CLOSED], 4321),
     ],
-    ids=["ordinary", "root", "arbitrary", "read-only", "another group"],
+    ids=["ordinary", "root", "arbitrary", "another group"],
 )
 def test_a_map_runs_on_the_container_s_own_pool(
     podman: list[str], built: Image, options: list[str], uid: int
@@ -115,14 +114,23 @@ def test_a_map_runs_on_the_container_s_own_pool(
     assert told.startswith(f"[0, 1, 4, 9, 16] personal {uid} {gid}")
 
 
-def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(podman: list[str], built: Image) -> None:
-    """Started as the README says, but for the port: the health check is good, JupyterLab wants the token,
-    and a stop is clean.
+@pytest.mark.parametrize("kubernetes", [False, True], ids=["as the README says", "as Kubernetes does"])
+def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(
+    podman: list[str], built: Image, tmp_path: Path, kubernetes: bool
+) -> None:
+    """The health check is good, JupyterLab wants the token, and a stop is clean. Where nothing in the image
+    can be changed and any number is the user, a cell's map runs, and what is mounted keeps it.
     """
     port = free_port()
     served = ["wingspan", "notebook", "--no-browser", f"--port={port}", "--", "--ServerApp.ip=127.0.0.1"]
     name = f"wingspan-test-{port}"
-    answer([*podman, "run", "--detach", "--name", name, f"localhost/{built.name}", *served])
+    work = tmp_path / "work"
+    work.mkdir()
+    work.chmod(0o775)  # the volume's group is 0 (fsGroup)
+    options = ["--user", "4321:0", *CLOSED, "--volume", f"{work}:/home/wingspan/work"]
+    options += ["--env", "WINGSPAN_DATA_DIR=/home/wingspan/work/.wingspan"]
+    start = [*podman, "run", "--detach", "--name", name, *(options if kubernetes else [])]
+    answer([*start, f"localhost/{built.name}", *served])
     try:
 
         def healthy() -> bool:
@@ -139,6 +147,12 @@ def test_it_serves_jupyterlab_and_ends_when_it_is_stopped(podman: list[str], bui
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/kernels", timeout=PATIENCE)
         refused.value.close()
         assert refused.value.code == 403
+        if kubernetes:
+            [token, *_] = re.findall(r"[?&]token=(\w+)", logs())
+            kernel = Kernel(f"http://127.0.0.1:{port}/", token)
+            assert "[0, 1, 4, 9, 16] personal 4321 0" in kernel.run(CELL).text
+            kernel.close()
+            assert len(list(work.glob(".wingspan/maps/*/map.json"))) == 1
         answer([*podman, "stop", "--time", "60", name])
         assert answer([*podman, "inspect", name, "--format", "{{.State.ExitCode}}"]) == "0"
         until(lambda: "The personal pool is stopped" in logs(), logs)
