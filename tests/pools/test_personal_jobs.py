@@ -107,4 +107,6 @@ def test_a_slot_claimed_for_nobody_is_soon_free(personal_pool: PersonalPool) -> 
         startd = htcondor2.RemoteParam(collector.locate(htcondor2.DaemonType.Startd))
         schedd = htcondor2.RemoteParam(collector.locate(htcondor2.DaemonType.Schedd))
         lease = int(startd["MAX_CLAIM_ALIVES_MISSED"]) * int(schedd["ALIVE_INTERVAL"])
+        notes = int(schedd["QUEUE_CLEAN_INTERVAL"]) / int(schedd["ALIVE_INTERVAL"])
     assert 3 <= lease <= 10, "it asks three times in a lease, in whole seconds"
+    assert notes <= 400, "each answer is a line in the log of the queue"

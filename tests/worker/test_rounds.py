@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -227,6 +228,31 @@ def test_a_claim_that_was_made_though_an_error_came_back_is_its_owners(transport
     monkeypatch.setattr(os, "link", link)
     assert rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
     assert not rounds.claim(transport, KEY, 0, 2, "4.0")
+
+
+def test_a_claim_that_was_made_though_no_answer_came_back_is_its_owners(transport, tmp_path, monkeypatch):
+    """By chirp, or where the mount answers nothing at all, the worker hears only that it has no link: it
+    looks whose the claim is.
+    """
+    rounds.publish(transport, KEY, 0, rounds.plan_for(rounds.INITIAL, range(4), 1, 1), "x")
+    for owner in ("3.0", "4.0"):
+        transport.append(f"rounds/0/takes/{owner}", rounds.take_line(KEY, owner, 0, 2, named=True))
+    real = os.link
+
+    def link(path, new):
+        with contextlib.suppress(FileExistsError):
+            real(path, new)
+        raise OSError(errno.EIO, "no answer")
+
+    def samefile(one, other):
+        raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(os.path, "samefile", samefile)
+    another = FileTransport(str(tmp_path))
+    assert rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
+    assert not rounds.claim(transport, KEY, 0, 2, "3.0", by_link=True)
+    assert not rounds.claim(another, KEY, 0, 2, "4.0", by_link=True)
 
 
 def test_a_claim_counts_only_for_its_own_block(transport):

@@ -92,15 +92,43 @@ def _compare_platform(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mi
 
 
 def _compare_channels(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
-    locked = {_channel_name(c) for c in env.channels}
     for channel in manifest.channels_of(env.name):
-        if _channel_name(channel) not in locked:
+        if not any(_same_channel(channel, locked) for locked in env.channels):
             yield Mismatch(subject=f"channel {channel}", manifest="lists it", lock="does not")
 
 
-def _channel_name(channel: str) -> str:
-    """The last part of a channel's address, which a short name and a mirror have in common."""
-    return re.split(r"[?#]", channel)[0].rstrip("/").rpartition("/")[2].lower()
+def _same_channel(asked: str, locked: str) -> bool:
+    """Whether a channel of the manifest (an address, a path or a short name) is that of an address in a lock.
+
+    >>> _same_channel("https://conda.anaconda.org/conda-forge", "https://conda.anaconda.org/conda-forge/")
+    True
+    >>> _same_channel("conda-forge", "https://mirror.example.org/conda/conda-forge")  # another channel alias
+    True
+    >>> _same_channel("https://example.org/conda-forge", "https://conda.anaconda.org/conda-forge")
+    False
+    >>> _same_channel("dask/label/dev", "https://conda.anaconda.org/pandas/label/dev")
+    False
+    """
+    asked, locked = _plain_channel(asked), _plain_channel(locked)
+    scheme, _, address = asked.partition("://")
+    there, _, place = locked.partition("://")
+    if address and scheme != "file":
+        return there != "file" and address == place
+    if address or asked.startswith((".", "/", "~")):
+        # A folder has another path on each machine.
+        return (there == "file" or not place) and asked.rpartition("/")[2] == locked.rpartition("/")[2]
+    host, _, path = place.partition("/")
+    return path == asked or (host != "conda.anaconda.org" and locked.endswith(f"/{asked}"))
+
+
+def _plain_channel(channel: str) -> str:
+    """A channel without what may differ: credentials, platforms, a query, and a host's ``repo.``, from which
+    prefix.dev sends the packages of its channels.
+    """
+    plain = re.sub(r"[?#].*|\[[^\[\]]*\]$", "", channel.strip(), flags=re.DOTALL).rstrip("/").lower()
+    return re.sub(
+        r"^(\w+://)(?:[^/@]*@)?(?:repo\.(?=prefix\.dev))?([^/]*)(?:/t/[^/]+)?(?=/|$)", r"\1\2", plain
+    )
 
 
 def _compare_conda(manifest: Manifest, env: LockedEnvironment) -> Iterator[Mismatch]:
@@ -169,7 +197,7 @@ def _has(package: LockedPackage, key: str, value: str) -> bool:
     if key == "channel":
         channel = package.location.rpartition("/")[0].rpartition("/")[0]
         # "defaults" stands for several channels
-        return not channel or _channel_name(value) in (_channel_name(channel), "defaults")
+        return not channel or value == "defaults" or _same_channel(value, channel)
     if key == "build-number":
         return True  # compared with the version
     known = {

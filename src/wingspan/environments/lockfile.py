@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lock"]
 
+#: Brackets within brackets. py-rattler reads 128, after a time that grows with the square of what there are.
+_MOST_NESTED = 200
+
 
 class Lock:
     """A lock file, parsed once.
@@ -67,6 +70,8 @@ class Lock:
             ) from None
         except UnicodeDecodeError as error:
             raise self._damaged(f"it is not text ({error.reason} at byte {error.start})") from None
+        if _nested(self.text) > _MOST_NESTED:
+            raise self._damaged(f"more than {_MOST_NESTED} brackets stand within each other")
         with self._parsing():
             self._lock = rattler.LockFile.from_path(self.path)
             self._environments = dict(self._lock.environments())
@@ -210,6 +215,19 @@ class Lock:
             f"{self.path} cannot be read as a Pixi lock: {reason}",
             hint="it may be cut or hold a merge conflict: git checkout pixi.lock, or make it anew: pixi lock",
         )
+
+
+def _nested(text: str) -> int:
+    """How many brackets are open at once, at most.
+
+    >>> _nested("{a: [1, [2]], b: [3]}")
+    3
+    """
+    depth = most = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        most = max(most, depth)
+    return most
 
 
 def _texts(found: Iterable[object] | None) -> tuple[str, ...]:

@@ -79,6 +79,7 @@ class InMemory:
 
     name = "memory"
     flush_seconds = 0.02
+    can_link = True
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory

@@ -133,7 +133,7 @@ class ChirpTransport(object):
         self._chirp = _Chirp(timeout=PATIENCE)
         self._chirp.connect()
         self._appending: "Dict[str, int]" = {}
-        self._can_link = True
+        self.can_link = True
         self._reading: "Dict[str, int]" = {}
 
     def beside(self, name: "str") -> "ChirpTransport":
@@ -226,7 +226,7 @@ class ChirpTransport(object):
         return True
 
     def link(self, path: "str", new: "str") -> "Optional[bool]":
-        if not self._can_link:
+        if not self.can_link:
             return None
         try:
             self._chirp.link(self._path(path), self._path(new))
@@ -235,7 +235,7 @@ class ChirpTransport(object):
         except self._missing:
             raise FileNotFoundError(errno.ENOENT, "no such file on the access point", self._path(path))
         except self._error:
-            self._can_link = False
+            self.can_link = False
             return None
         return True
 

@@ -27,6 +27,10 @@ class Counting(object):
         self.claims = self.appends = self.looks = self.written = self.read_bytes = 0
         self.others: "List[Tuple[str, str]]" = []
 
+    @property
+    def can_link(self) -> "bool":
+        return bool(self.transport.can_link)
+
     def __getattr__(self, name: "str") -> "Callable[..., Any]":
         method: "Callable[..., Any]" = getattr(self.transport, name)
         if name == "close":

@@ -411,11 +411,15 @@ def claim(
             name: so it counts for no quota, and is one operation. If there are no such names, it is a file.
     """
     path = "rounds/%d/claims/%d" % (number, block)
+    asked = by_link and transport.can_link
     if by_link:
         taken = transport.link("rounds/%d/takes/%s" % (number, owner), path)
         if taken is not None:
             return taken
-    return transport.create_exclusively(path, formats.sign(key, "%d %d %s" % (number, block, owner)))
+    if transport.create_exclusively(path, formats.sign(key, "%d %d %s" % (number, block, owner))):
+        return True
+    # The name may have been made, and only the answer was lost: then nobody else does the block.
+    return asked and claim_owner(key, number, block, transport.read(path)) == owner
 
 
 def claim_owner(key: "bytes", number: "int", block: "int", data: "bytes") -> "Optional[str]":

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         name: str
         flush_seconds: float
 
+        @property
+        def can_link(self) -> bool: ...
+
         def read(self, path: str, length: Optional[int] = None, offset: int = 0) -> bytes: ...
         def size(self, path: str) -> int: ...
         def append(self, path: str, *parts: Union[bytes, memoryview]) -> None: ...
@@ -135,7 +138,7 @@ class FileTransport(object):
         self.folder = folder
         self._appending: "Dict[str, int]" = {}
         self._linked: "Set[str]" = set()
-        self._can_link = True
+        self.can_link = True
 
     def beside(self, name: "str") -> "FileTransport":
         """The way to another map's folder, which lies beside this one."""
@@ -192,7 +195,7 @@ class FileTransport(object):
         """Give a file a second name, `new`; False if there is such a file already, None if the file system
         knows no second names.
         """
-        if not self._can_link:
+        if not self.can_link:
             return None
         try:
             os.link(self._path(path), self._path(new))
@@ -203,7 +206,7 @@ class FileTransport(object):
             if new in self._linked or not self._are_one(path, new):
                 if isinstance(error, FileExistsError):
                     return False
-                self._can_link = False
+                self.can_link = False
                 return None
         self._linked.add(new)
         return True

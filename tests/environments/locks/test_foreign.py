@@ -232,7 +232,9 @@ def test_an_archive_that_is_named_by_its_path_is_no_source(
     [
         ('channel = "main"', True),
         ('channel = "defaults"', True),
-        ('channel = "https://mirror.example.org/main/"', True),
+        (f'channel = "{CHANNEL}/"', True),
+        ('channel = "https://mirror.example.org/main/"', False),
+        ('channel = "other/main"', False),
         ('channel = "nvidia"', False),
         ('subdir = "noarch"', True),
         ('subdir = "linux-64"', False),

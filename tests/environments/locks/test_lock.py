@@ -360,6 +360,16 @@ def test_what_is_no_lock_is_damaged(write_workspace: Callable[..., Path], text: 
         load_environment(write_workspace(None, text))
 
 
+@pytest.mark.parametrize("brackets", ["[]", ("{a: ", "}")])
+def test_a_lock_of_brackets_within_brackets_is_refused_at_once(
+    write_workspace: Callable[..., Path], brackets: tuple[str, str]
+) -> None:
+    """The time that its reader takes grows with the square of how deep they lie: a minute at 600 kB."""
+    text = f"version: 6\npackages: {brackets[0] * 100_000}{brackets[1] * 100_000}\n"
+    with pytest.raises(LockDamaged, match="stand within each other"):
+        load_environment(write_workspace(None, text))
+
+
 def test_binary_rubbish_is_damaged(tmp_path: Path) -> None:
     """Bytes that are no text are refused."""
     path = tmp_path / "pixi.lock"

@@ -128,6 +128,9 @@ STARTER_JOB_ENVIRONMENT = "{marker}={quoted_directory} PATH={quoted_path}"
 # has had no answer for ALIVE_INTERVAL * MAX_CLAIM_ALIVES_MISSED seconds (HTCondor: 1800). It asks three times in
 # that time, and only about claims without a job; those of running jobs have the jobs' own lease.
 ALIVE_INTERVAL = 5
+# With each answer the schedd notes in its log of the queue that the job's lease goes on. The log is written anew,
+# without what is no longer true, so often (HTCondor: once a day).
+QUEUE_CLEAN_INTERVAL = 1800
 MAX_CLAIM_ALIVES_MISSED = 1
 
 # A person waits: look for work at once, and again every second.
