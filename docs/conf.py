@@ -77,7 +77,15 @@ napoleon_use_ivar = True
 
 #: Pages by part, in the order in which people read them. Every page has a place here: Sphinx warns of others.
 PARTS = {
-    "Tutorials": ["first-map", "first-run", "gpu-training", "from-a-laptop", "notebook", "gallery"],
+    "Tutorials": [
+        "install",
+        "first-map",
+        "first-run",
+        "gpu-training",
+        "from-a-laptop",
+        "notebook",
+        "gallery",
+    ],
     "How-to": [
         "maps",
         "inside-a-component",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,25 @@ def test_it_works_with_plain_sbatch(
             ["sh", str(folder / "submit.sh"), "--wait"], env=environment, check=True, capture_output=True
         )
     _check_outputs(folder, _jobs(kind), 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("htcondor", "on an access point"), ("slurm", "on a login node")]
+)
+def test_submitting_elsewhere_says_where(tmp_path: Path, folders: Path, target: Any, said: str) -> None:
+    """Where the scheduler's program is not on PATH, submit.sh says where to go."""
+    render(target, tmp_path / "made", ["true"], workspace=tmp_path)
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/dirname").symlink_to(str(shutil.which("dirname")))
+    done = subprocess.run(
+        [str(shutil.which("sh")), tmp_path / "made/submit.sh"],
+        env={"PATH": str(tmp_path / "programs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 127
+    assert said in done.stderr
 
 
 def test_a_run_that_exists_can_be_rendered(tmp_path: Path, folders: Path) -> None:

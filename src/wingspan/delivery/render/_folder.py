@@ -83,8 +83,19 @@ def put(folder: Path, name: str, text: str, mode: int = trust.FILE) -> None:
 def submit_script(*mains: str, why: str) -> str:
     """``submit.sh``, which submits these files."""
     program = "condor_submit" if mains[0].endswith(".sub") else "sbatch"
+    elsewhere = (
+        "submit on an access point, or to a personal pool: wingspan pool run sh submit.sh"
+        if program == "condor_submit"
+        else "submit on a login node of the cluster"
+    )
     commands = "\n".join(words((program, Shell('"$@"'), main)) for main in mains)
-    return filled(_SCRIPTS / "submit.sh", why=Shell(why), program=program, commands=Shell(commands))
+    return filled(
+        _SCRIPTS / "submit.sh",
+        why=Shell(why),
+        program=program,
+        missing=f"submit.sh: {program} is not here: {elsewhere}",
+        commands=Shell(commands),
+    )
 
 
 #: HTCondor's command for condor_ssh_to_job, with a terminal (HTCondor manual, SSH_TO_JOB_<SSH-CLIENT>_CMD).

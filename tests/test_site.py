@@ -1,0 +1,86 @@
+"""The documentation site as `make docs` makes it: everybody can use it, and no link of it is broken."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from _browser import browser, violations
+from _waiting import PATIENCE
+
+__all__ = ["browser"]
+
+ROOT = Path(__file__).resolve().parent.parent
+#: One of each sort: the front page, code and wide tables, what is made of the package.
+PAGES = ["index", "bundles", "reference/options"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site: the one that `make docs` has left where nothing has changed since, else made here."""
+    made = ROOT / "build/docs"
+    sources = [*(ROOT / "docs").rglob("*.*"), *(ROOT / "src").rglob("*.py"), ROOT / "CHANGELOG.md"]
+    newest = max(path.stat().st_mtime for path in sources)
+    if (made / "search.html").is_file() and (made / "search.html").stat().st_mtime > newest:
+        return made
+    pytest.importorskip("sphinx_llms_txt")
+    target = tmp_path_factory.mktemp("site")
+    words = ["sphinx-build", "-q", "-E", "-W", "-b", "html", str(ROOT / "docs"), str(target)]
+    command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any) -> Iterator[Any]:
+    """One page of the browser, for all."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_everybody_can_use_the_site(site: Path, opened: Any, name: str) -> None:
+    """axe-core finds nothing, in light on a screen and in dark on a telephone; none is wider than that."""
+    for scheme, width in (("light", 1280), ("dark", 380)):
+        opened.emulate_media(color_scheme=scheme)
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.goto((site / f"{name}.html").as_uri())
+        assert violations(opened) == []
+        assert opened.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_search_finds_pages_without_a_server(site: Path, opened: Any) -> None:
+    """What a reader types is found in the folder on the disk, and the page that is about it is named."""
+    opened.goto((site / "search.html").as_uri() + "?q=squashfs")
+    opened.wait_for_selector("#search-results li")
+    assert "Bundles" in opened.locator("#search-results").inner_text()
+
+
+def test_no_link_of_the_site_is_broken(site: Path) -> None:
+    """Every link, picture, style and script of a page leads to a file of the site, and to a place in it."""
+    texts = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    places = {path: set(re.findall(r'\sid="([^"]+)"', text)) for path, text in texts.items()}
+    lost = []
+    for page, text in texts.items():
+        for link in set(re.findall(r'\s(?:href|src)="([^"]+)"', text)):
+            parts = urllib.parse.urlsplit(html.unescape(link))
+            if parts.scheme or parts.netloc:
+                continue
+            file = (page.parent / urllib.parse.unquote(parts.path)).resolve() if parts.path else page
+            place = urllib.parse.unquote(parts.fragment)
+            if not file.is_file() or (place and file in places and place not in places[file]):
+                lost.append(f"{page.relative_to(site)}: {link}")
+    assert lost == []
+    assert len(texts) > 50
