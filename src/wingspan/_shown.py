@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 
@@ -9,9 +10,7 @@ __all__ = ["escaped", "shown"]
 
 #: Control characters but for the end of a line and the tabulator; what turns the direction of writing around,
 #: or is not to be seen at all; separators of lines and paragraphs; halves of characters.
-_COMMANDS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
+_COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 
 
 def shown(text: str) -> str:
@@ -25,4 +24,10 @@ def shown(text: str) -> str:
 
 def escaped(text: str, write: Callable[[str], str]) -> str:
     """`text`, with each of these characters as `write` writes it."""
-    return _COMMANDS.sub(lambda found: write(found[0]), text)
+    return _pattern().sub(lambda found: write(found[0]), text)
+
+
+@functools.cache
+def _pattern() -> re.Pattern[str]:
+    """Compiled when it is first needed: that takes longer than the rest of this module."""
+    return re.compile(_COMMANDS)

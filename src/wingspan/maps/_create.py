@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["Opened", "check_pool", "create", "deliver", "prepare_environment"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class Opened:
     """How an open map is done.
 

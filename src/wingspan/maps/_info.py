@@ -25,7 +25,7 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class MapInfo:
     """A map, and how it was made. Older files lack the fields that have a default here.
 

@@ -405,14 +405,15 @@ class PersonalHTCondorPool(HTCondorPool):
         warm = self._warm_workers()
         if not warm.suits(job):
             return super().submit(job)
-        lent = warm.lend(job, min(job.count, self._room(job)))
-        if lent is None:
-            return super().submit(warm.prepared(job))
-        try:
-            submission = super().submit(job)
-            lent.begin(submission)
-        finally:
-            lent.close()
+        with self.personal.activate():  # for both, so that the bindings read its configuration once
+            lent = warm.lend(job, min(job.count, self._room(job)))
+            if lent is None:
+                return super().submit(warm.prepared(job))
+            try:
+                submission = super().submit(job)
+                lent.begin(submission)
+            finally:
+                lent.close()
         return submission
 
     def describe(self, job: JobDescription) -> str:

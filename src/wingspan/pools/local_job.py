@@ -132,7 +132,7 @@ def lock_holders(path: Path) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class LocalJobWatcher:
     """Reads ``local.log``; looks at the locks only when asked."""
 

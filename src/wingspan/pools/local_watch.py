@@ -22,7 +22,7 @@ def removed_jobs(folder: Path) -> JsonLog:
     return JsonLog(folder / "workers" / "removed")
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class LocalWatcher:
     """Looks at the locks, seldom: a worker that is alive is usually still alive a moment later."""
 

@@ -94,7 +94,7 @@ def room(ads: Sequence[Mapping[str, Any]], job: JobDescription, cpus: int, memor
     return max(0, min(cpus // job.resources.cpus, memory // own))
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class Lent:
     """Warm workers for the first of a submission's jobs, on their way."""
 

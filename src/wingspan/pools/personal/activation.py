@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,9 +80,11 @@ _configured: list[tuple[str, str]] | None = None
 
 def _reload() -> None:
     global _configured  # noqa: PLW0603 - the library has one configuration a process
+    was_imported = "htcondor2" in sys.modules
     htcondor2 = import_bindings()
-    with _some_configuration():
-        htcondor2.reload_config()
+    if was_imported:  # else it has just read it
+        with _some_configuration():
+            htcondor2.reload_config()
     _configured = sorted(_overrides().items())
 
 

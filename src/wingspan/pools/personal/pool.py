@@ -15,16 +15,10 @@ from typing import TYPE_CHECKING
 
 from wingspan._cores import usable_cores
 from wingspan.errors import PoolError, SettingsError, WingspanError
-from wingspan.pools.personal import configuration
 from wingspan.pools.personal.activation import activated, import_bindings
 from wingspan.pools.personal.errors import InstallationError, PoolDidNotStart, PoolNotRunning
-from wingspan.pools.personal.identity import Identity, choose_identity
-from wingspan.pools.personal.installation import Installation, install
 from wingspan.pools.personal.locking import exclusive
-from wingspan.pools.personal.ports import free_port
 from wingspan.pools.personal.processes import MARKER, ProcessIdentity, boot_id, kill_all, marked
-from wingspan.pools.personal.shadow import write_shadow
-from wingspan.pools.personal.shells import write_sshd
 from wingspan.pools.personal.state import PersonalPoolStatus, State
 from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.settings import load_settings
@@ -32,6 +26,9 @@ from wingspan.worker import trust
 
 if TYPE_CHECKING:
     import htcondor2
+
+    from wingspan.pools.personal.identity import Identity
+    from wingspan.pools.personal.installation import Installation
 
 __all__ = ["PersonalPool", "PersonalPoolStatus"]
 
@@ -93,6 +90,8 @@ class PersonalPool:
     @staticmethod
     def install(progress: Progress = NO_PROGRESS) -> Installation:
         """Obtain HTCondor and start nothing; see `wingspan.pools.personal.install`."""
+        from wingspan.pools.personal.installation import install
+
         return install(progress)
 
     def status(self) -> PersonalPoolStatus:
@@ -165,7 +164,7 @@ class PersonalPool:
                 self._wait_until_ready(state, timeout)
             return
         self._clean_up()
-        installation = install(progress)
+        installation = self.install(progress)
         task = progress.start("Starting the personal pool")
         try:
             state = self._spawn(installation)
@@ -178,6 +177,13 @@ class PersonalPool:
             progress.finish(task)
 
     def _spawn(self, installation: Installation) -> State:
+        # A process that finds the pool running needs none of these.
+        from wingspan.pools.personal import configuration
+        from wingspan.pools.personal.identity import choose_identity
+        from wingspan.pools.personal.ports import free_port
+        from wingspan.pools.personal.shadow import write_shadow
+        from wingspan.pools.personal.shells import write_sshd
+
         for name in _FOLDERS:
             # HTCondor wants 0755 for execute; the pool's own folder keeps others out.
             (self.directory / name).mkdir(exist_ok=True, mode=0o755 if name == "execute" else 0o700)
@@ -271,6 +277,8 @@ class PersonalPool:
                 return
             missing = answer
             time.sleep(0.02)
+        from wingspan.pools.personal.identity import choose_identity
+
         raise PoolDidNotStart(
             f"the personal pool did not start: {problem}\n{self._log_tail()}",
             hint=self._start_hint(choose_identity()),
@@ -411,6 +419,8 @@ class PersonalPool:
             PoolNotRunning: The pool is not running.
         """
         state = self._require_running()
+        from wingspan.pools.personal.installation import Installation
+
         return self._tools(Installation(state.prefix, state.version, state.source))
 
     def _tools(self, installation: Installation) -> dict[str, str]:
