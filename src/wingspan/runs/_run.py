@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from wingspan._kept_files import changed_files
-from wingspan._words import going_on, moment, notice
+from wingspan._words import going_on
 from wingspan.errors import PoolError
 from wingspan.pools import JobEvent, JobState, get_pool
-from wingspan.runs._aside import put_aside, something_lies_aside, take_back
+from wingspan.runs._again import Again
+from wingspan.runs._aside import something_lies_aside
 from wingspan.runs._destinations import destinations_of_job
 from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFound, RunTimeout
 from wingspan.runs._files import copy_outputs, declared_files, expected_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
-from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
-from wingspan.runs._more_memory import MoreMemory
 from wingspan.runs._printed import Printed
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._table import Tables, write_parameters
@@ -39,7 +37,7 @@ __all__ = ["Run", "RunJob", "RunStatus"]
 _REVIVE_SECONDS, _RESCHEDULES = 3.0, 20
 
 
-class Run(Printed, MoreMemory, Tables, Showable):
+class Run(Printed, Again, Tables, Showable):
     """One command, or a sweep of it, executed as batch jobs. It is kept on disk under its name.
 
     Args:
@@ -314,133 +312,6 @@ class Run(Printed, MoreMemory, Tables, Showable):
         else:
             with self._alone():
                 self._act("vacate")
-
-    def _submit_anew(self, states: set[str]) -> None:
-        """Submit jobs in these states once more, on a pool where jobs that are held or sent away end.
-
-        If this process dies on the way, they stay held.
-        """
-        while True:
-            numbers = [job.number for job in self.status().jobs if job.state in states]
-            seen = self._watched
-            if not numbers and "held" not in states:
-                return
-            with self._alone():
-                if len(self._folder.submissions.entries()) != seen:
-                    continue  # somebody did something at the same moment
-                if "held" not in states:
-                    self._act("hold")
-                    ended = {job.number for job in self.status().jobs if job.is_final}
-                    numbers = [number for number in numbers if number not in ended]
-                self._submit(numbers)
-                self._act("release")
-                return
-
-    @told
-    def rerun(self, numbers: list[int] | None = None, *, with_current_inputs: bool = False) -> list[int]:
-        """Do jobs again, with the inputs as they were taken last; their outputs and logs so far are given up.
-
-        Args:
-            numbers: Which; None: those that failed or were removed.
-            with_current_inputs: Take the inputs anew, as the files are now. The other jobs' outputs stay.
-
-        Returns:
-            Which are done again.
-
-        Raises:
-            RunError: One of them has not ended yet, or there is no such job; in the local pool also: others
-                are held.
-            InputMissing: An input is not there any more, and is to be taken anew.
-
-        Where inputs have another content now than the ones that this is done with, a notice on standard error
-        says so.
-        """
-        if (there := self._rerun_elsewhere(numbers, with_current_inputs)) is not None:
-            return there
-        if self._wait_once_more():
-            return list(range(len(self)))
-        while True:
-            chosen = self._to_be_done_again(numbers)
-            seen = self._watched
-            if not chosen:
-                return chosen
-            with self._alone():
-                if len(self._folder.submissions.entries()) != seen:
-                    continue  # somebody did something at the same moment
-                if with_current_inputs:
-                    take_inputs(self._folder, shared=not get_pool(self.pool).moves_files)
-                else:
-                    self._tell_of_changes()
-                put_aside(self._folder, chosen)
-                try:
-                    self._submit(chosen, self._folder.newest_inputs())
-                except BaseException:
-                    self._adopt(ask=True)  # an interrupt may come when the scheduler has them already
-                    take_back(self._folder)
-                    raise
-                take_back(self._folder)
-                (self.path / "held").unlink(missing_ok=True)
-                return chosen
-
-    def _to_be_done_again(self, numbers: list[int] | None) -> list[int]:
-        jobs = self.status().jobs
-        if numbers is None:
-            numbers = [job.number for job in jobs if job.state in ("failed", "removed")]
-        numbers = list(dict.fromkeys(numbers))
-        for number in numbers:
-            self.log_path(number)
-            if not jobs[number].is_final:
-                raise RunError(
-                    f"job {number} of {self.name} is {jobs[number].state}",
-                    hint="it can be done again when it has ended",
-                )
-        held = next((job for job in jobs if job.state == "held"), None)
-        # Such a pool holds all of a run or nothing.
-        if numbers and held is not None and get_pool(self.pool).ends_held_jobs:
-            raise RunError(
-                f"job {held.number} of {self.name} is held, and a rerun of others would let it go on",
-                hint=f"wingspan release {self.name} first; jobs can be done again then",
-            )
-        return numbers
-
-    @property
-    def inputs_taken(self) -> float:
-        """When the inputs were taken that jobs are done again with, Unix time."""
-        return self._folder.inputs_taken(self._folder.newest_inputs())
-
-    def _tell_of_changes(self) -> None:
-        version = self._folder.newest_inputs()
-        changed = changed_files(self.spec.inputs, self._folder.inputs(version))
-        if changed:
-            named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
-            notice(
-                f"{named} {'have' if len(changed) > 1 else 'has'} changed since; {self.name} is done again with the inputs of "
-                f"{moment(self._folder.inputs_taken(version))}. With them as they are now: rerun(…, with_current_inputs=True), "
-                f"or wingspan rerun {self.name} --with-current-inputs"
-            )
-
-    def _inputs_of(self, number: int) -> int:
-        """Which inputs a job was submitted with last."""
-        found = 0
-        for entry in self._folder.submissions.entries():
-            if number in entry.numbers:
-                found = entry.inputs
-        return found
-
-    def _submit(self, numbers: list[int], inputs: int | None = None) -> None:
-        """Submit jobs, with these inputs, or (None) each with those that it had."""
-        if not numbers:
-            return
-        pool = get_pool(self.pool)
-        pool.make_ready()
-        chosen = {number: self._inputs_of(number) if inputs is None else inputs for number in numbers}
-        if numbers == list(range(len(self))) and len(set(chosen.values())) == 1:
-            submit_jobs(self._folder, pool, chosen[0])
-        else:
-            for number, version in chosen.items():
-                job = describe_jobs(self._folder, pool, number, version)
-                self._folder.submissions.add(pool.submit(job), first=number, inputs=version)
-        pool.reschedule()
 
     @told
     def remove(self, *, force: bool = False) -> None:
