@@ -265,14 +265,28 @@ def test_a_starmap_asks_with_all_arguments() -> None:
     assert [needs["request_memory"] // MB for needs, _ in groups] == [10, 3]
 
 
-@pytest.mark.parametrize("options", [{"retries": 2}, {"environment": "x"}, {"request_memory": [1, 2]}])
+@pytest.mark.parametrize(
+    "options", [{"retries": 2}, {"environment": "x"}, {"request_memory": [1, 2]}, {"workers": 0}]
+)
 def test_what_rerun_cannot_change(data_dir, options) -> None:
-    """Options of the whole map, and lists."""
+    """Options of the whole map, lists, and no workers at all."""
     m = wingspan.map(abs, [1], pool="local", options=Options(workers=1))
     m.wait(PATIENCE)
     with pytest.raises(SettingsError, match="rerun"):
         m.rerun([0], options=Options(**options))
     assert m.is_done
+
+
+def test_a_rerun_may_have_fewer_workers(data_dir, gate) -> None:
+    """At most so many are submitted for it, and its blocks are cut for them."""
+    wait = gate.wait
+    m = wingspan.map(lambda x: x and wait(), [0] * 6, pool="local", options=Options(workers=1))
+    m.wait(PATIENCE)
+    m.rerun(options=Options(workers=3), components=range(6))
+    newest = m._keeper.results.plans[max(m._keeper.results.plans)]
+    assert newest.workers == 3
+    assert m._folder.submissions.entries()[-1].count == 3
+    assert m.options.workers == 1
 
 
 def test_maps_of_earlier_versions(data_dir) -> None:

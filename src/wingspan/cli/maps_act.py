@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wingspan._words import counted
+from wingspan.cli._asks import asks_again, said
 from wingspan.cli._output import TAG, confirm, notes, refuse_beyond, selected, several_maps
 from wingspan.cli._terminal import echo
 
@@ -153,9 +154,10 @@ class _Components(_RangeType):
     help="Call the function as its file has it now.",
 )
 @click.option("--function", metavar="FILE:NAME", help="Call this function instead: train.py:simulate.")
-@click.option("--memory", metavar="SIZE", help="Memory that they ask for from now on: 8GB.")
-@click.option("--disk", metavar="SIZE", help="Disk that they ask for from now on: 20GB.")
-@click.option("--cpus", type=click.IntRange(min=1), metavar="N", help="Cores that they ask for from now on.")
+@asks_again
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="At most so many workers are submitted for it."
+)
 @click.option(
     "--component-timeout",
     "timeout",
@@ -170,10 +172,9 @@ def rerun(
     everything: bool,
     current: bool,
     function: str | None,
-    memory: str | None,
-    disk: str | None,
-    cpus: int | None,
+    workers: int | None,
     timeout: str | None,
+    **asks: Any,
 ) -> None:
     """Do components of a map again: numbers and ranges (7 3-9), or those that have no output.
 
@@ -205,13 +206,8 @@ def rerun(
     if function is not None and current:
         raise click.UsageError("give --function or --with-current-inputs, not both")
     func = import_function(function) if function else current_function(one.functions[-1]) if current else None
-    asked: dict[str, Any] = {
-        "request_memory": memory,
-        "request_disk": disk,
-        "request_cpus": cpus,
-        "component_timeout": timeout,
-    }
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = {name if name == "time" else f"request_{name}": value for name, value in said(asks).items()}
+    given |= said({"component_timeout": timeout, "workers": workers})
     with notes():
         again = one.rerun(chosen, function=func, options=wingspan.Options(**given) if given else None)
     echo(

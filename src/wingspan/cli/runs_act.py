@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wingspan._words import counted, lasting, moment
+from wingspan.cli._asks import asks_again, said
 from wingspan.cli._output import (
     TAG,
     as_json_or_csv,
@@ -461,7 +462,10 @@ def vacate(names: tuple[str, ...]) -> None:
 @click.option(
     "--with-current-inputs", "current", is_flag=True, help="Take the inputs anew, as the files are now."
 )
-def rerun(*, name: str, numbers: tuple[int, ...], everything: bool, failed: bool, current: bool) -> None:
+@asks_again
+def rerun(
+    *, name: str, numbers: tuple[int, ...], everything: bool, failed: bool, current: bool, **asks: Any
+) -> None:
     """Do jobs of a run again: those with a NUMBER, or those that failed. Their outputs so far are given up.
 
     The inputs are those that were taken when the run was made, or last with --with-current-inputs.
@@ -471,7 +475,7 @@ def rerun(*, name: str, numbers: tuple[int, ...], everything: bool, failed: bool
         raise click.UsageError("give numbers, --errors or --all, not several of them")
     chosen = list(range(len(one))) if everything else list(numbers) or None
     with notes():
-        again = one.rerun(chosen, with_current_inputs=current)
+        again = one.rerun(chosen, with_current_inputs=current, **said(asks))
     taken = f", with the inputs of {moment(one.inputs_taken)}" if one.spec.inputs else ""
     echo(
         f"{name}: {counted(len(again), 'job')} again{taken}; wingspan wait {name} waits for it"

@@ -380,6 +380,7 @@ class Keeper(Follows, Here):
         components: Iterable[int],
         function: str = rounds.FUNCTION,
         change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+        workers: int | None = None,
     ) -> bool:
         """Publish the next round; True if ours was put in place (another writer may have been first).
 
@@ -388,10 +389,11 @@ class Keeper(Follows, Here):
             components: What it does.
             function: File of the function that a `rounds.RERUN` calls.
             change: What a component needs -> what it needs from now on.
+            workers: How many it is cut for; None: as many as the map has.
         """
         if kind == rounds.RERUN:
             forget_checkpoints(self.folder, self.results)
-        won = self._publish(kind, components, function, change)
+        won = self._publish(kind, components, function, change, workers)
         self._follow(ev.Published(won))
         return won
 
@@ -401,18 +403,14 @@ class Keeper(Follows, Here):
         components: Iterable[int],
         function: str = rounds.FUNCTION,
         change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+        workers: int | None = None,
     ) -> bool:
-        workers = self.options.workers or self.folder.info.workers
-        block_size = self.options.block_size
+        plans, size = self.results.plans, self.options.block_size
+        workers = workers or self.options.workers or self.folder.info.workers
         if change is None:
-            plan = rounds.plan_again(self.results.plans, kind, components, workers, block_size, function)
-        else:
-            groups = [
-                (change(needs), members)
-                for needs, members in rounds.groups_of(self.results.plans, components)
-            ]
-            plan = rounds.plan_by_needs(kind, groups, workers, block_size, function)
-        return self._put(plan)
+            return self._put(rounds.plan_again(plans, kind, components, workers, size, function))
+        groups = [(change(needs), members) for needs, members in rounds.groups_of(plans, components)]
+        return self._put(rounds.plan_by_needs(kind, groups, workers, size, function))
 
     def put(self, plan: rounds.Plan) -> bool:
         """Put the next round, which another machine has planned, in place; True if ours was."""

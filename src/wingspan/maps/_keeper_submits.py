@@ -110,6 +110,7 @@ class Submits:
         for_held: bool = False,
         for_unserved: bool = False,
         needs: Sequence[Mapping[str, Any]] | None = None,
+        most: int | None = None,
     ) -> int:
         """Submit `count` workers, or (None) as many as suit what is unfinished.
 
@@ -127,6 +128,7 @@ class Submits:
             for_held: They take the place of held ones.
             for_unserved: Only for components that no worker is there for.
             needs: Only for components that need this.
+            most: With `count` None, at most so many; None: as many as the map has.
         """
         if count is None and self.options.workers == 0:
             return 0
@@ -134,7 +136,12 @@ class Submits:
 
             def add(kind: str) -> int:
                 return self.add_workers(
-                    count, self._pool(kind), for_held=for_held, for_unserved=for_unserved, needs=needs
+                    count,
+                    self._pool(kind),
+                    for_held=for_held,
+                    for_unserved=for_unserved,
+                    needs=needs,
+                    most=most,
                 )
 
             return on_each(self.folder, add, once=count is not None)
@@ -152,10 +159,10 @@ class Submits:
                 wanted = unfinished_groups(self.results)
             if needs is not None:
                 wanted = [group for group in wanted if group[0] in needs]
-            return self._submit_groups(pool, wanted, for_held=for_held)
+            return self._submit_groups(pool, wanted, for_held=for_held, most=most)
         if count is None:
             left = max(1, self.results.n - self.results.finished + len(self.results.retryable))
-            count = min(left, self.options.workers or pool.default_workers(left))
+            count = min(left, most or self.options.workers or pool.default_workers(left))
         return self._submit(pool, count, for_held=for_held) if count else 0
 
     def _submit_groups(

@@ -245,7 +245,8 @@ class Map(Origins, Changing, Fetching, Showable):
             function: Called from now on instead of the map's own, for these components and those that are
                 done again later. Outputs of others stay as they are. None: the function that was given last.
             options: What these components ask for from now on, joined to what they asked for: more memory,
-                for instance. They get workers of their own.
+                for instance. They get workers of their own. ``workers`` says how many at most are submitted
+                for this.
 
         Returns:
             Which components, and with which function.
@@ -288,7 +289,8 @@ class Map(Origins, Changing, Fetching, Showable):
             self._keeper.refresh()
         else:
             check_function(self._folder, file, known[file])
-        while not self._keeper.publish(rounds.RERUN, chosen, file, change):
+        most = None if options is None else options.workers
+        while not self._keeper.publish(rounds.RERUN, chosen, file, change, most):
             continue  # another process published a round at the same moment: try the next number
         mark_unread(self._folder)
         if self.options.memo:
@@ -298,7 +300,7 @@ class Map(Origins, Changing, Fetching, Showable):
         # Workers that seem to run may be about to end. So others are submitted; they end at once if they are
         # not needed.
         needs = [needs for needs, _ in rounds.groups_of(results.plans, chosen)]
-        self._keeper.add_workers(None, needs=needs)
+        self._keeper.add_workers(None, needs=needs, most=most)
         version = versions(self._folder, results.plans)[file]
         told = notices(version, function)
         for one in told:

@@ -254,7 +254,7 @@ _FOR_RERUN = frozenset({"component_timeout", *ENTRIES, "profile", "switches"})
 
 
 def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """How `Map.rerun` changes needs, when it is given other options.
+    """How `Map.rerun` changes needs, when it is given other options. ``workers`` is not about needs.
 
     Args:
         usual: The map's options.
@@ -269,11 +269,19 @@ def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, An
             f"rerun takes one {name} for all components that it does again",
             hint=f"call it once for each value: m.rerun([3, 4], options=Options({spelled(name, '…')}))",
         )
-    for name in sorted(changes.given - PER_COMPONENT.keys() - _FOR_RERUN):
+    if changes.given >= {"workers"} and not changes.workers:
         raise SettingsError(
-            f"rerun cannot change {name}: it is the same for the whole map",
-            hint=f"options that it takes: {', '.join(sorted({*PER_COMPONENT, *_FOR_RERUN}))}",
+            f"rerun cannot do anything with workers={changes.workers}",
+            hint="give at least 1; leave it out, and there are as many as the map had",
         )
+    for name in sorted(changes.given - PER_COMPONENT.keys() - _FOR_RERUN - {"workers"}):
+        hint = f"options that it takes: {', '.join(sorted({*PER_COMPONENT, *_FOR_RERUN, 'workers'}))}"
+        if name == "retries":
+            hint = (
+                f"what is done again may fail {usual.retries} times more, as they are counted anew; "
+                "m.rerun(m.errors) does again what has failed after that"
+            )
+        raise SettingsError(f"rerun cannot change {name}: it is the same for the whole map", hint=hint)
 
     def change(needs: Mapping[str, Any]) -> dict[str, Any]:
         joined = options_for(usual, needs).merged(changes).as_dict()

@@ -174,11 +174,12 @@ class SshKeeper(Keeper):
         for_held: bool = False,
         for_unserved: bool = False,
         needs: Sequence[Mapping[str, Any]] | None = None,
+        most: int | None = None,
     ) -> int:
         """Have the access point submit workers, in its own pool."""
         kind = None if pool is None or pool.elsewhere else pool.kind
         plain = None if needs is None else [dict(one) for one in needs]
-        told = self._mirror.ask("add", count=count, pool=kind, needs=plain)
+        told = self._mirror.ask("add", count=count, pool=kind, needs=plain, most=most)
         self.refresh()
         with self._mirror.making_sense():
             return int(told["workers"])
@@ -189,12 +190,13 @@ class SshKeeper(Keeper):
         components: Iterable[int],
         function: str = rounds.FUNCTION,
         change: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+        workers: int | None = None,
     ) -> bool:
         """Publish the next round over there; True if ours was put in place."""
         if function != rounds.FUNCTION:
             for name in (str(Path(function).with_suffix(".json")), function):
                 self._mirror.put(name)
-        return self._publish(kind, components, function, change)
+        return self._publish(kind, components, function, change, workers)
 
     def _put(self, plan: rounds.Plan) -> bool:
         number = max(self.results.plans) + 1

@@ -40,7 +40,8 @@ class LoggedSubmission(Submission):
         inputs: Of a run: which version of the inputs the jobs have.
         for_held: Of a map: these workers take the place of others that are held.
         external: A person has submitted the jobs with the scheduler's own commands.
-        needs: Of a map: what these workers need beyond the map's options; ``"all"``: they do everything.
+        needs: Of a map: what these workers need beyond the map's options; ``"all"``: they do everything. Of a
+            run: what these jobs ask for instead of what it was made with.
         way: Of a map: how these workers reach it, where that is not the pool's own way: ``"transfer"`` or
             ``"file"``.
     """

@@ -7,7 +7,8 @@ _tasks.py    Pixi tasks as commands         _files.py    inputs
 _folder.py   on disk                        _script.py   the jobs' script
 _jobs.py     script and job description     _render.py   for people to own
 _watch.py    what becomes of the jobs       _status.py   how jobs fare
-_find.py     runs made before               _aside.py    what a rerun replaces
+_find.py     runs made before               _again.py    doing jobs again
+_asks.py     what they ask for then         _aside.py    what a rerun replaces
 _machines.py can any machine do it          _notebook.py notebooks
 _build.py    bundles built in a job         _destinations.py outputs that go to an address
 """

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from wingspan._kept_files import changed_files
 from wingspan._words import moment, notice
+from wingspan.jobs import Resources
 from wingspan.pools import get_pool
 from wingspan.runs._aside import put_aside, take_back
+from wingspan.runs._asks import asked_by, read_asks
 from wingspan.runs._errors import RunError
 from wingspan.runs._jobs import describe_jobs, submit_jobs, take_inputs
+from wingspan.runs._machines import check_machines
 from wingspan.runs._more_memory import MoreMemory
 from wingspan.runs._status import RunStatus
 from wingspan.runs._watch import told
@@ -47,12 +53,25 @@ class Again(MoreMemory):
                 return
 
     @told
-    def rerun(self, numbers: list[int] | None = None, *, with_current_inputs: bool = False) -> list[int]:
+    def rerun(
+        self,
+        numbers: list[int] | None = None,
+        *,
+        with_current_inputs: bool = False,
+        cpus: int | None = None,
+        memory: int | str | None = None,
+        disk: int | str | None = None,
+        gpus: int | None = None,
+        time: int | str | None = None,
+    ) -> list[int]:
         """Do jobs again, with the inputs as they were taken last; their outputs and logs so far are given up.
 
         Args:
             numbers: Which; None: those that failed or were removed.
             with_current_inputs: Take the inputs anew, as the files are now. The other jobs' outputs stay.
+            cpus, gpus: How many of them these jobs ask for from now on; None: as before.
+            memory, disk: How much, ``"8GB"``; a plain number is MB. None: as before.
+            time: Longest wall time of a job, ``"12h"``, or seconds. None: as before.
 
         Returns:
             Which are done again.
@@ -61,12 +80,23 @@ class Again(MoreMemory):
             RunError: One of them has not ended yet, or there is no such job; in the local pool also: others
                 are held.
             InputMissing: An input is not there any more, and is to be taken anew.
+            InvalidRun: A request cannot be read, or asks for GPUs, and the environment is for none.
+            NoSuchMachine: No machine of the pool has that.
+            SettingsError: The site does not allow it.
 
         Where inputs have another content now than the ones that this is done with, a notice on standard error
         says so.
         """
-        if (there := self._rerun_elsewhere(numbers, with_current_inputs)) is not None:
+        given = {"cpus": cpus, "memory": memory, "disk": disk, "gpus": gpus, "time": time}
+        asks = read_asks(self.spec, **given)
+        said = {name: value for name, value in given.items() if value is not None}
+        if (there := self._rerun_elsewhere(numbers, with_current_inputs, said)) is not None:
             return there
+        if asks and self._begins_later() is not None:
+            raise RunError(
+                f"{self.name} has not begun yet: its jobs ask for what it was made with",
+                hint="rerun it without that, or make a new run",
+            )
         if self._wait_once_more():
             return list(range(len(self)))
         while True:
@@ -74,6 +104,8 @@ class Again(MoreMemory):
             seen = self._watched
             if not chosen:
                 return chosen
+            if asks:
+                self._check_asks({**self._asks_of(chosen[0]), **asks})
             with self._alone():
                 if len(self._folder.submissions.entries()) != seen:
                     continue  # somebody did something at the same moment
@@ -83,7 +115,7 @@ class Again(MoreMemory):
                     self._tell_of_changes()
                 put_aside(self._folder, chosen)
                 try:
-                    self._submit(chosen, self._folder.newest_inputs())
+                    self._submit(chosen, self._folder.newest_inputs(), asks)
                 except BaseException:
                     self._adopt(ask=True)  # an interrupt may come when the scheduler has them already
                     take_back(self._folder)
@@ -91,6 +123,33 @@ class Again(MoreMemory):
                 take_back(self._folder)
                 (self.path / "held").unlink(missing_ok=True)
                 return chosen
+
+    def _check_asks(self, asks: Mapping[str, int]) -> None:
+        """See that the site allows jobs to ask for this, and that a machine has it.
+
+        Raises:
+            SettingsError, NoSuchMachine: It does not; none has.
+        """
+        spec, pool = asked_by(self.spec, asks), get_pool(self.pool)
+        if spec.profile is not None:
+            from wingspan.pools.profiles import chosen_profile
+
+            chosen_profile(spec.profile).check(
+                spec.resources, spec.switches, checkpoints=bool(spec.checkpoint)
+            )
+        check_machines(spec, pool)
+
+    def resources(self, number: int = 0) -> Resources:
+        """What a job asks of a machine: bytes, seconds. `rerun` may have changed it."""
+        return asked_by(self.spec, self._asks_of(number)).resources
+
+    def _asks_of(self, number: int) -> dict[str, int]:
+        """What a job has asked for last, instead of what the run was made with."""
+        found: Any = None
+        for entry in self._folder.submissions.entries():
+            if number in entry.numbers:
+                found = entry.needs
+        return dict(found) if isinstance(found, dict) else {}
 
     def _to_be_done_again(self, numbers: list[int] | None) -> list[int]:
         jobs = self.status().jobs
@@ -137,17 +196,30 @@ class Again(MoreMemory):
                 found = entry.inputs
         return found
 
-    def _submit(self, numbers: list[int], inputs: int | None = None) -> None:
-        """Submit jobs, with these inputs, or (None) each with those that it had."""
+    def _submit(
+        self, numbers: list[int], inputs: int | None = None, asks: Mapping[str, int] | None = None
+    ) -> None:
+        """Submit jobs, with these inputs, or (None) each with those that it had. Each asks for what it has
+        asked for before, but for `asks`.
+        """
         if not numbers:
             return
         pool = get_pool(self.pool)
         pool.make_ready()
-        chosen = {number: self._inputs_of(number) if inputs is None else inputs for number in numbers}
-        if numbers == list(range(len(self))) and len(set(chosen.values())) == 1:
-            submit_jobs(self._folder, pool, chosen[0])
+        chosen = [
+            (
+                number,
+                self._inputs_of(number) if inputs is None else inputs,
+                {**self._asks_of(number), **(asks or {})},
+            )
+            for number in numbers
+        ]
+        _, version, same = chosen[0]
+        if numbers == list(range(len(self))) and all(one[1:] == (version, same) for one in chosen):
+            submit_jobs(self._folder, pool, version, same or None)
         else:
-            for number, version in chosen.items():
-                job = describe_jobs(self._folder, pool, number, version)
-                self._folder.submissions.add(pool.submit(job), first=number, inputs=version)
+            for number, version, asked in chosen:
+                job = describe_jobs(self._folder, pool, number, version, asked or None)
+                submitted = pool.submit(job)
+                self._folder.submissions.add(submitted, first=number, inputs=version, needs=asked or None)
         pool.reschedule()

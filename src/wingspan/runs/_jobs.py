@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import attrs
 from wingspan.delivery.carriage import OWN_DISK, Carriage, carriage_to
 from wingspan.jobs import JobDescription, Resources, all_of
 from wingspan.pools.following import Following
+from wingspan.runs._asks import asked_by, noted
 from wingspan.runs._destinations import plugin_requirement, transfer_remaps
 from wingspan.runs._errors import InputMissing, RunDamaged, RunError
 from wingspan.runs._files import keep_inputs, url_bytes
@@ -128,8 +130,11 @@ def take_inputs(folder: RunFolder, *, shared: bool) -> int:
 JOB_NOTE = "wingspan job "
 
 
-def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
-    """Submit all jobs of the run, in as few submissions as the pool takes, and write down each.
+def submit_jobs(
+    folder: RunFolder, pool: Pool, inputs: int = 0, asks: Mapping[str, int] | None = None
+) -> None:
+    """Submit all jobs of the run, in as few submissions as the pool takes, and write down each. The arguments
+    are those of `describe_jobs`.
 
     Raises:
         PoolError: One was refused; those before it are in the queue.
@@ -141,12 +146,12 @@ def submit_jobs(folder: RunFolder, pool: Pool, inputs: int = 0) -> None:
     for first in range(0, count, most):
         some = min(most, count - first)
         job = attrs.evolve(
-            describe_jobs(folder, pool, inputs=inputs),
+            describe_jobs(folder, pool, inputs=inputs, asks=asks),
             first=first,
             count=some,
-            note=f"{JOB_NOTE}{first} {some} {inputs}",
+            note=f"{JOB_NOTE}{first} {some} {inputs}{noted(asks)}",
         )
-        folder.submissions.add(pool.submit(job), first=first, inputs=inputs)
+        folder.submissions.add(pool.submit(job), first=first, inputs=inputs, needs=asks)
 
 
 def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
@@ -160,10 +165,23 @@ def checkpoint_commands(spec: RunSpec) -> dict[str, str]:
 
 
 def describe_jobs(
-    folder: RunFolder, pool: Pool, number: int | None = None, inputs: int = 0
+    folder: RunFolder,
+    pool: Pool,
+    number: int | None = None,
+    inputs: int = 0,
+    asks: Mapping[str, int] | None = None,
 ) -> JobDescription:
-    """All jobs of the run, or the one with `number`; `inputs` says which (`RunFolder.inputs`)."""
-    spec, path = folder.spec, folder.path
+    """All jobs of the run, or the one with `number`.
+
+    Args:
+        folder: The run's.
+        pool: Where.
+        number: Which; None: all.
+        inputs: Which inputs (`RunFolder.inputs`).
+        asks: What they ask for instead of what the run was made with (`read_asks`).
+    """
+    spec, path = asked_by(folder.spec, asks), folder.path
+    gpus = (str(spec.resources.gpus),) if spec.resources.gpus != folder.spec.resources.gpus else ()
     moves = pool.moves_files
     which, count = ("$(Process)", len(spec.rows)) if number is None else (str(number), 1)
     bundle = bundle_of(folder)
@@ -173,7 +191,7 @@ def describe_jobs(
         name=spec.name,
         executable=str(folder.script(0 if moves else inputs)),
         transfer_executable=moves,
-        arguments=(which,),
+        arguments=(which, *gpus),
         count=count,
         input_files=_files_sent(folder, inputs) if moves else (),
         output_files=(f"outputs-{which}",) if moves else None,
@@ -184,7 +202,7 @@ def describe_jobs(
         resources=_with_disk(spec.resources, carriage, folder, pool),
         requirements=all_of(*(carriage.requirements if carriage else ()), _mounts_wanted(spec), sending),
         transfer_files=moves,
-        note=f"{JOB_NOTE}{number or 0} {count} {inputs}",
+        note=f"{JOB_NOTE}{number or 0} {count} {inputs}{noted(asks)}",
         custom={"WingspanRun": spec.name},
         profile=spec.profile,
         submit=_submit_commands(spec, number) if moves else {},

@@ -127,7 +127,9 @@ class Run(Printed, Again, Tables, Showable):
 
     def _job(self, number: int, event: JobEvent | None) -> RunJob:
         elsewhere = destinations_of_job(self.spec, number) if self.spec.destinations else None
-        return read_job(number, self._row(number), event, self.path, elsewhere, self.spec.resources)
+        raised = event is not None and event.raised
+        asked = self.resources(number) if raised else self.spec.resources
+        return read_job(number, self._row(number), event, self.path, elsewhere, asked)
 
     @told
     def wait(self, timeout: float | None = None) -> RunStatus:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from wingspan.pools.following import Following
 from wingspan.pools.submissions import LoggedSubmission, by_pool
 from wingspan.pools.waiting import Explainer
 from wingspan.runs._aside import something_lies_aside, take_back
+from wingspan.runs._asks import asks_in
 from wingspan.runs._errors import RunError, RunNotFound
 from wingspan.runs._folder import RunFolder
 from wingspan.runs._jobs import JOB_NOTE
@@ -169,8 +170,11 @@ class RunJobs:
         except FileNotFoundError:
             return ""
 
-    def _rerun_elsewhere(self, numbers: list[int] | None, with_current_inputs: bool) -> list[int] | None:
-        """Have the machine that has the run do jobs again: which; None: it is here.
+    def _rerun_elsewhere(
+        self, numbers: list[int] | None, with_current_inputs: bool, asks: Mapping[str, Any]
+    ) -> list[int] | None:
+        """Have the machine that has the run do jobs again, with the arguments of `Run.rerun`: which; None: it
+        is here.
 
         Raises:
             RunError: The inputs are to be taken anew, which are not sent a second time.
@@ -183,7 +187,7 @@ class RunJobs:
                 hint="make a new run of the inputs as they are now",
             )
         with mirror.making_sense():
-            return [int(number) for number in mirror.ask("rerun", numbers=numbers)["numbers"]]
+            return [int(number) for number in mirror.ask("rerun", numbers=numbers, asks=asks)["numbers"]]
 
     def _remove_elsewhere(self, *, force: bool) -> bool:
         """Remove the run where it is; False: it is here."""
@@ -233,7 +237,9 @@ class RunJobs:
                 words = note.removeprefix(JOB_NOTE).split() if note.startswith(JOB_NOTE) else []
                 said = [int(word) for word in words if word.isdigit()]
                 first, count, inputs = [*said, *(0, found.count, 0)[len(said) :]][:3]
-                self._folder.submissions.add(attrs.evolve(found, count=count), first=first, inputs=inputs)
+                self._folder.submissions.add(
+                    attrs.evolve(found, count=count), first=first, inputs=inputs, needs=asks_in(words)
+                )
 
     @contextlib.contextmanager
     def _alone(self, *, shared: bool = False, force: bool = False) -> Iterator[None]:

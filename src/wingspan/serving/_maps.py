@@ -102,7 +102,8 @@ class OneMap:
 
     def _add(self, what: Mapping[str, Any], _: bytes) -> Mapping[str, Any]:
         pool = get_pool(what["pool"]) if what["pool"] else None
-        return {"workers": self._keeper.add_workers(what["count"], pool, needs=what["needs"])}
+        done = self._keeper.add_workers(what["count"], pool, needs=what["needs"], most=what["most"])
+        return {"workers": done}
 
     def _edit(self, what: Mapping[str, Any], _: bytes) -> Mapping[str, Any]:
         edited = getattr(self._map, f"set_{what['what']}")(Size(int(what["size"])))

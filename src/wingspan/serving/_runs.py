@@ -91,7 +91,7 @@ class OneRun:
         }[what["action"]]()
 
     def _rerun(self, what: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"numbers": self.run.rerun(what["numbers"])}
+        return {"numbers": self.run.rerun(what["numbers"], **what["asks"])}
 
     def _remove(self, what: Mapping[str, Any]) -> None:
         self.run.remove(force=bool(what["force"]))

@@ -1,10 +1,11 @@
 #!/bin/sh
 # @TITLE@
-# Written by Wingspan; needs nothing of it where it runs. Usage: job.sh NUMBER
+# Written by Wingspan; needs nothing of it where it runs. Usage: job.sh NUMBER [GPUS]
 set -eu  # a failure in here is the job's failure
 
 # The script's own variables begin with wingspan_; those of a sweep have other names.
 wingspan_number=${1:-0}
+wingspan_gpus=${2:-}
 # The names of outputs contain this, so that several submissions do not overwrite each other's.
 wingspan_job=@JOB@
 case $0 in /*) wingspan_self=$0 ;; *) wingspan_self=$PWD/$0 ;; esac

@@ -16,7 +16,7 @@ wingspan_preflight() {
     wingspan_runtime=$(nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: *\([0-9.]*\).*/\1/p' | head -n 1)
     # nvidia-smi lists all devices of the machine; CUDA_VISIBLE_DEVICES names those of this job.
     printf '%s\n' "$wingspan_devices" | awk -F', *' -v host="$(hostname)" -v runtime="$wingspan_runtime" \
-        -v visible="${CUDA_VISIBLE_DEVICES:-}" -v wanted=@GPUS@ \
+        -v visible="${CUDA_VISIBLE_DEVICES:-}" -v wanted="$wingspan_gpus" \
         -v lowest=@LOWEST@ -v highest=@HIGHEST@ -v cuda=@RUNTIME@ -v memory=@MEMORY@ '
         function number(version, part) { split(version, part, "."); return part[1] * 1000 + part[2] }
         function bad(what) { why = why "wingspan-run: " $1 " on " host " " what "\n" }
@@ -55,4 +55,5 @@ wingspan_preflight() {
             exit 1
         }' >&2
 }
-wingspan_preflight || wingspan_finish @CODE@
+[ -n "${wingspan_gpus:-}" ] || wingspan_gpus=@GPUS@
+[ "$wingspan_gpus" = 0 ] || wingspan_preflight || wingspan_finish @CODE@
