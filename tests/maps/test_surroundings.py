@@ -218,3 +218,29 @@ def test_closing_all_descriptors_is_the_error_of_the_component() -> None:
     assert list(m.errors) == [1]
     assert m.errors[1].type_name == "crash"
     assert [m[number] for number in (0, 2, 3)] == [0, 2, 3]
+
+
+def test_workers_are_started_as_this_python_was(engine: str) -> None:
+    """`-O`, `-X` and `-W` hold for components, too, and for the processes that they start; warnings that are
+    errors do no harm to the worker itself.
+    """
+    program = """
+import multiprocessing, sys, warnings, wingspan
+
+def component(number):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        child = pool.apply(eval, ["__import__('sys').warnoptions"])
+    assert not number, "is compiled away"
+    try:
+        warnings.warn("old", DeprecationWarning)
+    except DeprecationWarning:
+        return sys.flags.optimize, sys.flags.utf8_mode, child
+
+m = wingspan.map(component, [1], pool=sys.argv[1])
+print(m[0])
+"""
+    options = ["-O", "-X", "utf8", "-W", "error::DeprecationWarning"]
+    done = subprocess.run(
+        [sys.executable, *options, "-c", program, engine], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(1, 1, ['error::DeprecationWarning'])\n"

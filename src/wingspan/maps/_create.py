@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from wingspan._python import options_of_this_python
 from wingspan._warn import warn
 from wingspan.errors import EnvironmentWarning, PoolError, SettingsError
 from wingspan.jobs import JobDescription, Resources, with_needs
@@ -297,7 +298,7 @@ def _info_of(
         options=options.as_dict(),
         retries=options.retries,
         seed=int.from_bytes(os.urandom(16), "little") if options.seed is None else options.seed,
-        interpreter=compatibility.this_interpreter(),
+        interpreter={**compatibility.this_interpreter(), **options_of_this_python()},
         lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
         end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
         wingspan=__version__,

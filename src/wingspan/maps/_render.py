@@ -241,13 +241,14 @@ class _Files:
         shared = self.target == "slurm"
         place = "$wingspan_folder/" if shared else ""
         archive = f'"{place}worker.pyz"' if shared else "worker.pyz"
+        options = self.info.interpreter.get("options", ())
         if self.environment:
-            python = words((*self.environment.start, "python"))
+            python = words((*self.environment.start, "python", *options))
             why = "# The environment's Python; enter.sh makes the environment available and checks it."
         else:
             version = ".".join(self.info.interpreter["python"].split(".")[:2])
             launcher = f'"{place}launcher.sh"' if shared else "launcher.sh"
-            python = words(("sh", Shell(launcher), version, sys.executable or "python3"))
+            python = words(("sh", Shell(launcher), version, sys.executable or "python3", *options))
             why = f"# Python {version}, which pickled the function: launcher.sh looks for it, first at this path, then on PATH."
         lines = [
             "#!/bin/sh",

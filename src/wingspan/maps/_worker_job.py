@@ -76,6 +76,7 @@ def worker_job(
         transfer_executable=send,
         arguments=(
             *before,
+            *folder.info.interpreter.get("options", ()),
             archive if pool.shares_files else "worker.pyz",
             way,
             str(path),
@@ -162,6 +163,7 @@ def _inside(job: JobDescription, folder: MapFolder, pool: Pool) -> JobDescriptio
 
     carriage = carriage_to(pool, bundle, delivery)
     archive = next(number for number, word in enumerate(job.arguments) if word.endswith("worker.pyz"))
+    archive -= len(folder.info.interpreter.get("options", ()))
     job = carriage.around(job, ["python", *job.arguments[archive:]])
     resources = job.resources
     if resources.disk is None and not pool.shares_files:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wingspan._cores import usable_cores
-from wingspan._python import this_python
+from wingspan._python import options_of_this_python, this_python
 from wingspan._words import counted
 from wingspan.errors import PoolError, SubmitError
 from wingspan.jobs import JobDescription, Resources, Submission
@@ -170,6 +170,10 @@ class LocalPool(PlainPool):
         """What workers are started with."""
         return this_python()
 
+    def _as_here(self) -> list[str]:
+        """What starts a Python as this one was started."""
+        return [self.python, *options_of_this_python().get("options", ())]
+
     def launch(self) -> tuple[str, tuple[str, ...], bool]:
         """This very Python."""
         return self.python, (), False
@@ -260,7 +264,7 @@ class LocalPool(PlainPool):
         """Start as many workers as will be missing, before it is known what they are for: they import
         meanwhile.
         """
-        command = [self.python, str(archive)]
+        command = [*self._as_here(), str(archive)]
         environ = dict(os.environ)
         folder = self._idle_folder(command, environ)
         missing = min(count, self.cpus) - len(self._waiting(folder))
@@ -344,7 +348,7 @@ class LocalPool(PlainPool):
         self, command: Sequence[str], order: dict[str, Any], lock: int, environ: dict[str, str]
     ) -> bool:
         """Give the order to a worker that was warmed up; False when none is left."""
-        while self._spares and command[0] == self.python:
+        while self._spares and command[:-1] == self._as_here():
             with self._spares.pop() as worker, contextlib.suppress(OSError):
                 _tell(worker, self._complete(order, environ), lock)
                 return True

@@ -22,7 +22,7 @@ from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, NoReturn, Optional, Sequence
+    from typing import Any, Callable, Container, Dict, List, NoReturn, Optional, Sequence
 
     from .arriving import Arrivals
     from .channel import Speaker
@@ -96,6 +96,15 @@ def _settle(
     sys.path.extend(entry for entry in path if entry not in sys.path)
 
 
+def _warn_as(options: "Optional[List[str]]") -> "None":
+    """Filter warnings as the Python does that made the map, where it was started with ``-W``."""
+    if options and options != sys.warnoptions:
+        import warnings
+
+        sys.warnoptions[:] = options  # what children of `multiprocessing` are started with
+        vars(warnings).get("_processoptions", id)(options)
+
+
 def run(
     commands: "int",
     results: "int",
@@ -134,6 +143,7 @@ def run(
     incompatibility = compatibility.incompatibility(facts, here)
     if incompatibility is not None:
         _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
+    _warn_as(facts.get("warnings"))
     gc.enable()  # see `__main__`
     beginning = Beginning()
     arrivals = _arrivals(files, scratch)

@@ -29,7 +29,7 @@ LIBRARY = (
     "fcntl functools gc grp hashlib hmac http.client importlib importlib.machinery importlib.util io itertools json "
     "linecache marshal mmap operator os pathlib pickle pwd random re reprlib resource select shutil signal socket "
     "stat struct subprocess sys tempfile threading time traceback types typing unicodedata urllib.error urllib.parse "
-    "urllib.request weakref zipfile zlib"
+    "urllib.request warnings weakref zipfile zlib"
 ).split()
 _import_of_python = builtins.__import__
 #: Modules of the standard library that the worker has in spite of the user's own ones, by their names.
