@@ -129,33 +129,92 @@ def test_a_sign_of_life_comes_while_an_answer_takes_long(
     assert seen[0][0] == {"alive": True}
 
 
-@pytest.mark.parametrize("heard", [False, True])
+@pytest.fixture(params=["before", "after"])
+def break_at(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Callable[[], bool]]:
+    """Has the connection break at the next request of a kind: before the access point has heard of it, or
+    after it has done what was asked. Answers what says whether that has happened.
+    """
+    heard = request.param == "after"
+    write, read = ssh_connection.write_message, ssh_connection.read_message
+
+    def break_at(do: str) -> Callable[[], bool]:
+        breaks = [True]
+
+        def written(pipes: Any, plain: dict[str, Any], data: bytes = b"") -> None:
+            if plain["do"] == do and breaks and breaks.pop():
+                if heard:
+                    write(pipes, plain, data)
+                    pipes.flush()
+                    while "alive" in (told := read(pipes)[0]) or "progress" in told:
+                        pass
+                raise Broken("the network is gone")
+            write(pipes, plain, data)
+
+        monkeypatch.setattr(ssh_connection, "write_message", written)
+        return lambda: not breaks
+
+    return break_at
+
+
 def test_a_map_is_begun_once_though_its_connection_breaks(
-    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, heard: bool
+    ap: AccessPoint, break_at: Callable[[str], Callable[[], bool]]
 ) -> None:
     """The connection breaks while a map is begun, before the access point has heard of it, or after it has
     begun it: there is one map, with one submission, and all its outputs.
     """
-    breaks = [True]
-    write, read = ssh_connection.write_message, ssh_connection.read_message
-
-    def written(pipes: Any, plain: dict[str, Any], data: bytes = b"") -> None:
-        if plain["do"] == "begin" and breaks and breaks.pop():
-            if heard:
-                write(pipes, plain, data)
-                pipes.flush()
-                while "alive" in (told := read(pipes)[0]) or "progress" in told:
-                    pass
-            raise Broken("the network is gone")
-        write(pipes, plain, data)
-
-    monkeypatch.setattr(ssh_connection, "write_message", written)
+    has_broken = break_at("begin")
     m = wingspan.map(square, [1, 2], tag="once", pool=AP)
     assert list(m) == [1, 4]
-    assert not breaks
+    assert has_broken()
     assert [one.name for one in (ap.data / "maps").iterdir()] == [m.path.name]
     assert len(m._folder.submissions.entries()) == 1
     assert ((ap.data / "maps" / m.path.name / "submissions").read_text().count("\n"), m.exists) == (1, True)
+    m.remove()
+
+
+def test_what_is_asked_of_a_map_is_done_once_though_its_connection_breaks(
+    ap: AccessPoint, tmp_path: Path, break_at: Callable[[str], Callable[[], bool]]
+) -> None:
+    """Workers are added once, components are done again once, and by the other function, whatever had become
+    of the request when the connection broke; and nothing is left of the records of that.
+    """
+    before = set((ap.data / "arrived").glob("*"))
+    m = wingspan.map(square, [1, 2], tag="changed", pool=AP)
+    assert list(m) == [1, 4]
+    has_broken = break_at("publish")
+    m.rerun([0], function=lambda x: -x)
+    assert (list(m), has_broken(), len(m._keeper.results.plans)) == ([-1, 4], True, 2)
+    m.remove()
+    free = tmp_path / "free"
+    m = wingspan.map(waits_for, [str(free)] * 3, tag="added", pool=AP, options=wingspan.Options(workers=1))
+    has_broken = break_at("add")
+    m.add_workers(1)
+    assert has_broken()
+    there = (ap.data / "maps" / m.path.name / "submissions").read_text()
+    assert (there.count("\n"), len(m._folder.submissions.entries())) == (2, 2)
+    free.touch()
+    m.wait(PATIENCE)
+    m.remove()
+    ssh_connection.close_all()
+    until(lambda: set((ap.data / "arrived").glob("*")) <= before, "the records are gone")
+
+
+def test_a_request_that_was_given_up_is_not_done_later(ap: AccessPoint) -> None:
+    """The process that was asked was cut off before it read the request. When it goes on after all, the same
+    may have been asked through another connection: it refuses.
+    """
+    m = wingspan.map(abs, [-1], tag="late", pool=AP)
+    assert list(m) == [1]
+    what = {"kind": "maps", "id": m.path.name}
+    late = ssh_connection.Connection(ssh_connection.Address.parse(AP))
+    now = ssh_connection.connection_to(ssh_connection.Address.parse(AP))
+    assert now.ask("deed", **what, deed="5-0")[0] == {"given_up": True}
+    with pytest.raises(PoolError, match="or was given up"):
+        late.ask("retag", **what, deed="5-0", tag="other")
+    late.close()
+    assert m.tag == "late"
     m.remove()
 
 

@@ -179,7 +179,7 @@ class SshKeeper(Keeper):
         """Have the access point submit workers, in its own pool."""
         kind = None if pool is None or pool.elsewhere else pool.kind
         plain = None if needs is None else [dict(one) for one in needs]
-        told = self._mirror.ask("add", count=count, pool=kind, needs=plain, most=most)
+        told = self._mirror.change("add", count=count, pool=kind, needs=plain, most=most)
         self.refresh()
         with self._mirror.making_sense():
             return int(told["workers"])
@@ -193,27 +193,27 @@ class SshKeeper(Keeper):
         workers: int | None = None,
     ) -> bool:
         """Publish the next round over there; True if ours was put in place."""
-        if function != rounds.FUNCTION:
-            for name in (str(Path(function).with_suffix(".json")), function):
-                self._mirror.put(name)
         return self._publish(kind, components, function, change, workers)
 
     def _put(self, plan: rounds.Plan) -> bool:
         number = max(self.results.plans) + 1
-        told = self._mirror.ask("publish", plan.dumps(self.folder.key, number), number=number)
+        data, function = plan.dumps(self.folder.key, number), plan.function
+        is_there = function in {rounds.FUNCTION, *(known.function for known in self.results.plans.values())}
+        files = () if is_there else (str(Path(function).with_suffix(".json")), function)
+        told = self._mirror.change("publish", data, files=files, number=number)
         self.refresh()
         with self._mirror.making_sense():
             return bool(told["won"])
 
     def act(self, action: Action, reason: str, *, for_good: bool = False) -> None:
         """Hold, release, vacate or remove all jobs."""
-        self._mirror.ask("act", action=action, reason=reason)
+        self._mirror.change("act", action=action, reason=reason)
         self.refresh()
 
     def change(self, *, memory: int | None = None, disk: int | None = None) -> Changed:
         """Have jobs that wait, and later ones, ask for so much (bytes)."""
         what, size = ("disk", disk) if memory is None else ("memory", memory)
-        told = self._mirror.ask("edit", what=what, size=size)
+        told = self._mirror.change("edit", what=what, size=size)
         with self._mirror.making_sense():
             return Changed(changed=int(told["changed"]), running=int(told["running"]))
 
@@ -230,10 +230,10 @@ class SshKeeper(Keeper):
         """
         if (tags_root() / tag).exists() and tag != self.folder.info.tag:
             raise TagExists(f"there is a map with the tag {tag!r} already", hint="choose another tag")
-        self._mirror.ask("retag", tag=tag)
+        self._mirror.change("retag", tag=tag)
 
     def remove_elsewhere(self, *, force: bool) -> bool:
         """Remove the map over there, and its jobs: True, what is here is a copy."""
         with contextlib.suppress(MapRemoved):
-            self._mirror.ask("remove", force=force)
+            self._mirror.change("remove", force=force)
         return True

@@ -97,7 +97,7 @@ class SshPool(PlainPool):
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         """Have it done over there, to all jobs of the map or run."""
         if not folder.name.startswith("."):  # else it was removed here, and before that over there
-            Mirror(folder, self.kind).ask("act", action=action, reason=reason)
+            Mirror(folder, self.kind).change("act", action=action, reason=reason)
 
     def find(self, folder: Path, *, ask: bool) -> list[tuple[Submission, str]]:
         """The access point looks after that."""

@@ -257,6 +257,16 @@ class Connection:
         with self._lock, self._whole():
             write_message(self._pipes, {"do": do, **what}, data)
 
+    def say_goodbye(self) -> None:
+        """Tell the other end that its last answer was heard, unless a request is under way."""
+        if self.is_alive and self._lock.acquire(blocking=False):
+            try:
+                with contextlib.suppress(PoolUnavailable, Broken, OSError):
+                    self.tell("heard")
+                    self._pipes.flush()
+            finally:
+                self._lock.release()
+
     @contextlib.contextmanager
     def _whole(self) -> Any:
         """Within, messages are exchanged: whatever interrupts that, this connection is not used again."""
@@ -458,5 +468,6 @@ def close_all() -> None:
     """End all connections of this process."""
     for known in _connections.values():
         if known.process_id == os.getpid():
+            known.say_goodbye()
             known.close(waits=False)
     _connections.clear()

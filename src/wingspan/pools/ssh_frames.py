@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 #: Both ends have to speak the same.
-PROTOCOL = 2
+PROTOCOL = 3
 #: The first line from the access point that is ours: what its shell prints before is passed over.
 FIRST_LINE = b"wingspan-serve\n"
 #: Files are sent in pieces of so many bytes.

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -27,6 +28,8 @@ from wingspan.pools.ssh_frames import PIECE, TAIL, checksum_of
 from wingspan.pools.submission_log import LOCK, LoggedSubmission, SubmissionLog
 from wingspan.worker import trust
 from wingspan.worker.transports import write_all
+
+_Told = TypeVar("_Told")
 
 __all__ = ["PATIENCE", "Mirror", "event_of", "event_to_json"]
 
@@ -88,16 +91,99 @@ class Mirror:
         """How requests name the map or run."""
         return {"kind": self._folder.parent.name, "id": self._folder.name}
 
-    def ask(self, do: str, data: bytes | memoryview = b"", /, **more: Any) -> dict[str, Any]:
-        """Have the access point do something to the map or run.
+    def ask(self, do: str, /, **more: Any) -> dict[str, Any]:
+        """Ask the access point something about the map or run.
 
         Raises:
             WingspanError: What was raised there.
             PoolUnavailable: It does not answer.
         """
+        return self._again(lambda: self._request(do, **more))
+
+    def change(
+        self, do: str, data: bytes | memoryview = b"", /, *, files: Sequence[str] = (), **more: Any
+    ) -> dict[str, Any]:
+        """Have the access point do something to the map or run, once.
+
+        Where the connection breaks, another one is made, and the access point is asked what became of it.
+        Only what it did not do, and will not do any more, is asked for again.
+
+        Args:
+            do: What is to be done.
+            data: Bytes that go along.
+            files: Files of the folder that are sent before.
+            more: What else the request says.
+
+        Raises:
+            WingspanError: What was raised there.
+            PoolUnavailable: The access point does not answer.
+        """
+        connection_to(self._address)  # where it is not reached to begin with, it is not tried again
+        request = secrets.token_hex(8)
+        for attempt in range(_MOST_SENT):
+            deed = f"{request}-{attempt}"
+            try:
+                for name in files:
+                    self.put(name)
+                return self._request(do, data, deed=deed, **more)
+            except Unreached as error:
+                if attempt + 1 == _MOST_SENT:
+                    raise
+                notice(f"{error.message}; connecting anew")
+                told = self._outcome(
+                    error, f"has done what was asked ({do})", "look at the map or run", "deed", deed=deed
+                )
+            with self.making_sense():
+                if "answer" in told:
+                    return dict(told["answer"])
+            if not told.get("given_up"):
+                raise PoolError(
+                    f"{self._address.name} was interrupted while it did what was asked ({do})",
+                    hint="look at the map or run, and ask again if need be",
+                )
+        raise AssertionError("the last attempt returns or raises")
+
+    def _again(self, question: Callable[[], _Told]) -> _Told:
+        """Ask what changes nothing over there; once more through another connection, if the first breaks."""
+        connection_to(self._address)
+        try:
+            return question()
+        except Unreached as error:
+            notice(f"{error.message}; connecting anew")
+            return question()
+
+    def _request(self, do: str, data: bytes | memoryview = b"", /, **more: Any) -> dict[str, Any]:
         answer = connection_to(self._address).ask(do, data, **self.what, **more)[0]
         _silences.pop(self._address, None)
         return answer
+
+    def _outcome(
+        self, broke: Unreached, done: str, advice: str, question: str, /, **more: Any
+    ) -> dict[str, Any]:
+        """What has become of a request whose connection broke: asked until the access point is reached.
+
+        Args:
+            broke: How the connection broke.
+            done: What is not known if it is not reached for minutes: whether it "has …".
+            advice: What its user does then.
+            question: The request that asks for the outcome.
+            more: What else it says.
+
+        Raises:
+            WingspanError: What was raised there.
+            Unreached: The access point is not reached for minutes.
+        """
+        deadline, pause = time.monotonic() + PATIENCE, 0.1
+        while True:
+            try:
+                return self._request(question, **more)
+            except Unreached as error:
+                if time.monotonic() > deadline:
+                    raise Unreached(
+                        f"{broke.message}; it is not known whether the access point {done}", hint=advice
+                    ) from error
+            time.sleep(pause)
+            pause = min(10.0, 2 * pause)
 
     def making_sense(self) -> AbstractContextManager[None]:
         """Within, an answer is read: if it has another form, that is told (see `making_sense`)."""
@@ -227,6 +313,9 @@ class Mirror:
         Raises:
             PoolUnavailable: The access point does not answer.
         """
+        self._again(lambda: self._bring(name))
+
+    def _bring(self, name: str) -> None:
         connection = connection_to(self._address)
         with making_sense(self._address):
             listed = [
@@ -285,29 +374,12 @@ class Mirror:
                 if attempt + 1 == _MOST_SENT:
                     raise
                 notice(f"{error.message}; connecting anew")
-                if self._is_begun(attempt, error):
+                done = f"has begun {self._folder.name}"
+                advice = f"`ssh {self._address.host} wingspan maps` (or runs) shows it; if it is there, remove it there"
+                told = self._outcome(error, done, advice, "outcome", attempt=attempt)
+            with self.making_sense():
+                if told["begun"]:
                     return
-
-    def _is_begun(self, attempt: int, broke: Unreached) -> bool:
-        """Whether what was sent was begun. If it was not, it never will be.
-
-        Raises:
-            WingspanError: The access point did not take it.
-            Unreached: It is not known: the access point is not reached for minutes.
-        """
-        deadline, pause = time.monotonic() + PATIENCE, 0.1
-        while True:
-            try:
-                with self.making_sense():
-                    return bool(self.ask("outcome", attempt=attempt)["begun"])
-            except Unreached as error:
-                if time.monotonic() > deadline:
-                    raise Unreached(
-                        f"{broke.message}; it is not known whether the access point has begun {self._folder.name}",
-                        hint=f"`ssh {self._address.host} wingspan maps` (or runs) shows it; if it is there, remove it there",
-                    ) from error
-            time.sleep(pause)
-            pause = min(10.0, 2 * pause)
 
     def _send_once(self, attempt: int, more: Mapping[str, Path]) -> None:
         connection_to(self._address).tell("new", **self.what, attempt=attempt)
@@ -320,7 +392,7 @@ class Mirror:
                     self.put(place)
         for name, path in more.items():
             self.put(name, path)
-        self.ask("begin", pool=self._address.pool, attempt=attempt)
+        self._request("begin", pool=self._address.pool, attempt=attempt)
 
     def put(self, name: str, path: Path | None = None) -> None:
         """Send a file of the folder, or the one at `path`, which gets this name over there."""

@@ -187,14 +187,14 @@ class RunJobs:
                 hint="make a new run of the inputs as they are now",
             )
         with mirror.making_sense():
-            return [int(number) for number in mirror.ask("rerun", numbers=numbers, asks=asks)["numbers"]]
+            return [int(number) for number in mirror.change("rerun", numbers=numbers, asks=asks)["numbers"]]
 
     def _remove_elsewhere(self, *, force: bool) -> bool:
         """Remove the run where it is; False: it is here."""
         if (mirror := self._elsewhere) is None:
             return False
         try:
-            mirror.ask("remove", force=force)
+            mirror.change("remove", force=force)
         except RunNotFound:
             pass
         except PoolError:

@@ -9,47 +9,29 @@ this.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wingspan._files import lock
 from wingspan.maps._received import received
 from wingspan.pools import Pool
 from wingspan.progress import Progress
 from wingspan.runs._received import received_run
 from wingspan.serving._errors import told as error_told
 from wingspan.serving._files import folder_of
-from wingspan.settings import load_settings, private_folder
+from wingspan.serving._records import Record
+from wingspan.settings import private_folder
 from wingspan.worker import trust
 from wingspan.worker.transports import write_all
 
 __all__ = ["Arriving", "outcome"]
 
 
-#: Seconds for which the process is waited for that begins the map or run: it may build an environment.
-_BEGINS_SECONDS = 3600.0
-#: So long it is kept what has become of something whose sender was not heard of again (s).
-_KEPT_SECONDS = 86400.0
-
-
-def _record(what: Mapping[str, Any]) -> Path:
-    """Where it is written down what has become of a map or run that was sent."""
+def _record(what: Mapping[str, Any]) -> Record:
     place = folder_of(what)
-    return private_folder(load_settings().data_dir, "arrived") / f"{place.parent.name}-{place.name}.json"
-
-
-def _read(record: Path) -> dict[str, Any]:
-    try:
-        told: dict[str, Any] = json.loads(record.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return told
+    return Record.named(f"{place.parent.name}-{place.name}")
 
 
 def outcome(what: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,13 +43,13 @@ def outcome(what: Mapping[str, Any]) -> dict[str, Any]:
         what: The request; ``attempt`` counts how often it was sent, from 0.
     """
     record, place = _record(what), folder_of(what)
-    with lock(record.with_suffix(".lock"), patience=_BEGINS_SECONDS):
-        told = _read(record)
+    with record.locked():
+        told = record.read()
         if "begun" not in told and "error" not in told:
             is_there = any((place / name).is_file() for name in ("map.json", "run.json"))
             told = {"begun": is_there, "ended": what["attempt"]}
             if not is_there:
-                trust.write_whole(str(record), json.dumps({"ended": what["attempt"]}).encode())
+                record.write({"ended": what["attempt"]})
         return told
 
 
@@ -77,12 +59,11 @@ class Arriving:
     def __init__(self) -> None:
         self._new: Path | None = None
         #: What was told of this record has been heard when another message comes.
-        self._told: Path | None = None
+        self._told: Record | None = None
 
     def new(self, what: Mapping[str, Any]) -> None:
         """A map or run begins to arrive; one that was not begun is forgotten."""
         self.forget()
-        _forget_old(_record(what).parent)
         place = folder_of(what)
         private_folder(place.parent.parent, place.parent.name)
         self._new = place.with_name(_new_name(what))
@@ -120,8 +101,8 @@ class Arriving:
             raise ValueError(f"nothing of {what['id']} has arrived")
         record = _record(what)
         try:
-            with lock(record.with_suffix(".lock"), patience=_BEGINS_SECONDS) as held:
-                if not held or _read(record).get("ended", -1) >= what["attempt"]:
+            with record.locked() as held:
+                if not held or record.read().get("ended", -1) >= what["attempt"]:
                     raise ValueError("this attempt was given up")
                 told: dict[str, Any] = {}
                 try:
@@ -132,7 +113,7 @@ class Arriving:
                     raise
                 finally:
                     if told:
-                        trust.write_whole(str(record), json.dumps(told).encode())
+                        record.write(told)
         finally:
             self._told = record
             self.forget()
@@ -140,8 +121,7 @@ class Arriving:
     def heard(self) -> None:
         """Another message has come: the other end knows what became of what it has sent."""
         if self._told is not None:
-            for path in (self._told, self._told.with_suffix(".lock")):
-                path.unlink(missing_ok=True)
+            self._told.forget()
             self._told = None
 
     def _begin(self, kind: str, pool: Pool, progress: Progress) -> None:
@@ -158,14 +138,6 @@ class Arriving:
         if self._new is not None:
             shutil.rmtree(self._new, ignore_errors=True)
         self._new = None
-
-
-def _forget_old(folder: Path) -> None:
-    """Remove records that nobody has asked for."""
-    for path in folder.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - _KEPT_SECONDS:
-                path.unlink()
 
 
 def _new_name(what: Mapping[str, Any]) -> str:

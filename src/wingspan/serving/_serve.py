@@ -17,6 +17,7 @@ from wingspan.pools import Pool, choose_pool
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
 from wingspan.serving._answers import Answer
 from wingspan.serving._arriving import Arriving, outcome
+from wingspan.serving._deeds import Deeds
 from wingspan.serving._errors import told
 from wingspan.serving._files import listed, piece_of
 from wingspan.serving._served import Served
@@ -127,6 +128,7 @@ class _Server:
         self._pools: dict[str | None, Pool] = {}
         self._served = Served()
         self._arriving = Arriving()
+        self._deeds = Deeds()
         #: What went wrong in a message that has no answer.
         self._trouble: Exception | None = None
         self._reports = _Reports(out)
@@ -137,6 +139,7 @@ class _Server:
             "pool": self._pool_facts,
             "workers": self._workers,
             "begin": self._begin,
+            "deed": lambda what, _: self._deeds.outcome(what),
             "outcome": lambda what, _: Answer(outcome(what)),
             "look": lambda what, _: self._served.look(what),
             "list": lambda what, _: Answer({"files": listed(what)}),
@@ -155,9 +158,12 @@ class _Server:
                 signal.alarm(0)
                 self._out.is_awaited = True  # also by who sends a file: a question follows
                 self._arriving.heard()
+                self._deeds.heard()
             except Broken:
                 self._arriving.forget()
                 return
+            if what["do"] == "heard":
+                continue
             if what["do"] in ("new", "put"):
                 self._take(what, data)
                 continue
@@ -165,12 +171,19 @@ class _Server:
                 trouble, self._trouble = self._trouble, None
                 if trouble is not None:
                     raise trouble
-                do = self._do.get(what["do"])
-                answer = do(what, data) if do is not None else self._served.do(what, data)
+                answer = self._answer(what, data)
             except Exception as error:  # noqa: BLE001 - the other end is told, whatever it is
                 answer = Answer({"error": told(error)})
             self._out.is_awaited = False
             self._out.tell(answer.plain, answer.data)
+
+    def _answer(self, what: Mapping[str, Any], data: bytes) -> Answer:
+        do = self._do.get(what["do"])
+        if do is not None:
+            return do(what, data)
+        if "deed" in what:
+            return self._deeds.once(what, lambda: self._served.do(what, data))
+        return self._served.do(what, data)
 
     def _leave(self, *_: object) -> None:
         self._arriving.forget()
