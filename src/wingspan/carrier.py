@@ -111,7 +111,10 @@ class _Carrier:
             begun.adopt()
             begun.refresh()
             if not begun.state.entries and not begun.finished:
-                begun.begin(self._pool)
+                if begun.folder.info.pools:
+                    begun.add_workers(None)  # to each of its pools that takes some
+                else:
+                    begun.begin(self._pool)
             return
         fetched = {
             one.name: _fetch_from(one)

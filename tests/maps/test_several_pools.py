@@ -116,6 +116,30 @@ def test_what_is_done_to_a_map_is_done_in_all_its_pools(pools: list[str], gate: 
 
 
 @pytest.mark.htcondor
+@pytest.mark.slurm
+@pytest.mark.parametrize("begins", ["with the first output", "when all is done"])
+def test_what_follows_a_map_is_done_in_several_pools(
+    pools: list[str], begins: str, gate: SimpleNamespace, tmp_path: Path
+) -> None:
+    """A chain, and a map that begins after another: workers of all the pools do it."""
+    options = wingspan.Options(workers=1, block_size=1)
+    first = wingspan.map(abs, range(6), pool="local", options=options)
+    if begins == "with the first output":
+        m = wingspan.map(waiting_at(gate), first, pool=pools, options=options)
+        chain = m._folder.info.chain
+        assert chain is not None
+        stays = {way: facts["stay_seconds"] for way, facts in chain["by_way"].items()}
+        assert stays["file"] is None, "nobody brings back a process"
+        assert stays["chirp"] is not None, "HTCondor brings its workers back"
+    else:
+        m = wingspan.map(waiting_at(gate), range(6), pool=pools, options=options, after=first)
+    until(lambda: all_at_work(m, 3), lambda: m.status())
+    gate.open()
+    m.wait(PATIENCE)
+    assert set(m) == set(pools)
+
+
+@pytest.mark.htcondor
 def test_a_pool_that_dies_leaves_its_components_to_the_others(
     mortal_pool: PersonalPool, gate: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,8 +178,9 @@ def test_pools_that_cannot_be_together_are_refused() -> None:
     with pytest.raises(SettingsError, match="keeps its maps on another machine"):
         wingspan.map(abs, [1], pool=["local", "ssh://host"])
     first = wingspan.map(abs, [1], pool="local")
-    with pytest.raises(SettingsError, match="a chain runs in one pool"):
-        wingspan.map(abs, first, pool=["local", "personal"])
+    with pytest.raises(SettingsError, match="keeps its maps on another machine") as refused:
+        wingspan.map(abs, first, pool=["local", "ssh://host"])
+    assert "make the map there" in str(refused.value.hint)
     assert len(wingspan.load_maps()) == 1
 
 

@@ -131,6 +131,19 @@ def chained(
     return made, ChainedInputs(folder(root / "later"), 3, made)
 
 
+@pytest.mark.parametrize(("way", "stays"), [("file", True), ("chirp", False)])
+def test_a_worker_stays_as_long_as_the_way_it_has_says(tmp_path: Path, way: str, stays: bool) -> None:
+    """Of workers in several pools, those leave that somebody brings back."""
+    Earlier(tmp_path, "first", 3)
+    by_way = {"chirp": {"look_seconds": 0.02, "stay_seconds": 0.0}, "file": {"stay_seconds": None}}
+    facts = {"maps": ["first"], "tags": ["first"], "whole": False, "look_seconds": 0.02, "by_way": by_way}
+    transport = folder(tmp_path / "later")
+    transport.name = way
+    chain = Chained(transport, {**facts, "stay_seconds": 0.0, "idle_seconds": 60.0}, 60, "0.0")
+    assert ready(chain, round_of(3)) == []
+    assert chain.more_may_come() is stays
+
+
 def ready(chain: Chained, state: Round) -> list[int]:
     """All blocks that can be claimed now."""
     found = []

@@ -365,7 +365,7 @@ def _make(
     if chain is not None:
         where = chain.place(where)
     if further:
-        _check_several([where, *further], chain, after)
+        _check_several([where, *further])
     if tag is not None:
         check_tag(tag)
         if _is_used(tag, exist_ok):
@@ -408,7 +408,7 @@ def _make(
             warmed.cool_down()
 
 
-def _check_several(pools: Sequence[str | Pool | None], chain: Chain | None, after: object) -> None:
+def _check_several(pools: Sequence[str | Pool | None]) -> None:
     """See that a map can be in these pools, before one of them is made ready, which may take a minute.
 
     Raises:
@@ -416,9 +416,6 @@ def _check_several(pools: Sequence[str | Pool | None], chain: Chain | None, afte
     """
     from wingspan.maps._several import check_together
 
-    if chain is not None or after is not None:
-        what = "a chain runs" if chain is not None else "a map that comes after others runs"
-        raise SettingsError(f"{what} in one pool, and several are named", hint=f"pool={pools[0]!r}")
     check_together([get_pool(one) if isinstance(one, str) else one for one in pools if one is not None])
 
 

@@ -70,18 +70,41 @@ class Chain:
             hint="rehearse it once there is one, or with a value of your own: wingspan.map(f, [value], rehearse=True)",
         )
 
-    def facts(self, pool: Pool, *, external: bool) -> dict[str, Any]:
-        """For ``map.json``: see `wingspan.worker.upstream.Chained`. Nobody brings `external` workers back."""
-        knows_all = pool.orders_jobs and all(_is_all_in(pool.kind, one) for one in self.maps)
-        leaves = not external and (pool.brings_back or knows_all)
-        return {
+    def facts(self, pools: Sequence[Pool], *, external: bool) -> dict[str, Any]:
+        """For ``map.json``: see `wingspan.worker.upstream.Chained`.
+
+        Args:
+            pools: Where its workers are.
+            external: A person submits them; nobody brings them back.
+        """
+        facts: dict[str, Any] = {
             "maps": [one.path.name for one in self.maps],
             "tags": [one.tag for one in self.maps],
             "whole": self.whole,
-            "look_seconds": LOOK_SECONDS if pool.own else LOOK_SECONDS_AT_SITE,
-            "stay_seconds": seconds_to_stay(pool) if leaves else None,
+            **self._patience(pools, external=external),
             "idle_seconds": IDLE_SECONDS,
         }
+        ways = {one.transport for one in pools}
+        if len(ways) > 1:
+            facts["by_way"] = {
+                way: self._patience([one for one in pools if one.transport == way], external=external)
+                for way in sorted(ways)
+            }
+        return facts
+
+    def _patience(self, pools: Sequence[Pool], *, external: bool) -> dict[str, Any]:
+        """How often the workers of these pools look for inputs, and how long they stay without any. A worker
+        does not know in which of them it is: so they leave only if all of them bring theirs back.
+        """
+        leave = not external and all(one.brings_back or self._orders_all(one) for one in pools)
+        return {
+            "look_seconds": LOOK_SECONDS if all(one.own for one in pools) else LOOK_SECONDS_AT_SITE,
+            "stay_seconds": max(map(seconds_to_stay, pools)) if leave else None,
+        }
+
+    def _orders_all(self, pool: Pool) -> bool:
+        """Its scheduler starts jobs when those of the earlier maps have ended, and it has all of these."""
+        return pool.orders_jobs and all(_is_all_in(pool.kind, one) for one in self.maps)
 
     def check_same(self, found: Map) -> None:
         """See that a map that is there takes its inputs from the same maps.

@@ -110,10 +110,10 @@ def create(
     """
     _check_inputs_are_there(options, opened, chain)
     _check_submitted_here(options, pool, opened, after)
-    if chain is not None:
-        chain.check_place(pool)
     pools = (pool, *further)
     check_together(pools)
+    if chain is not None:
+        chain.check_place(pool)
     for one in pools:
         check_pool(options, one)
     asked = Asked(options, call)
@@ -146,7 +146,7 @@ def create(
             info,
             function="Executor" if opened else info.function,
             open=attrs.asdict(opened) if opened else None,
-            chain=chain.facts(pool, external=options.workers == 0) if chain else None,
+            chain=chain.facts(pools, external=options.workers == 0) if chain else None,
             store=values.setting if values is not None else None,
         ),
         archive=worker_zipapp(),
@@ -179,7 +179,7 @@ def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -
     Args:
         folder: The map's.
         pools: Where its workers are submitted; none: a person submits them, or there is nothing to do.
-        after: What must be done before; then the first of `pools` takes a carrier that submits them.
+        after: What must be done before; then one of `pools` takes a carrier that submits them.
     """
     info = folder.info
     made = Map(folder)
@@ -189,7 +189,8 @@ def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -
         if after:
             from wingspan.pools.following import Following
 
-            Following(folder.path).carry(pools[0])
+            # A carrier that is a job on a node may not reach the schedulers of other pools.
+            Following(folder.path).carry(next((one for one in pools if not one.orders_jobs), pools[0]))
         elif pools:
             made._keeper.begin(*pools)
     except BaseException:

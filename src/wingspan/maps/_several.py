@@ -41,7 +41,7 @@ def check_together(pools: Sequence[Pool]) -> None:
     if alone is not None and len(pools) > 1:
         raise SettingsError(
             f"the pool {alone.kind} keeps its maps on another machine, where workers of other pools do not reach them",
-            hint=f"pool={alone.kind!r} alone; or name several pools on that machine",
+            hint=f"name pool={alone.kind!r} alone; for several pools of that machine make the map there, with pool=[…]",
         )
 
 

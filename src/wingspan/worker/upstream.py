@@ -239,7 +239,8 @@ class Chained(Pace):
             ``whole`` (each component takes all outputs), ``look_seconds`` (the longest time between two looks
             for inputs), ``stay_seconds``, after which a worker leaves that has had nothing to do for so long
             (None: it stays as long as a worker of the earlier maps is alive), and ``idle_seconds``, after
-            which it asks whether one is.
+            which it asks whether one is. Where workers reach the map in several ways (``by_way``: the names
+            of transports), the two former ones may differ.
         lease: How long a worker may be silent (s).
         name: Name of this start of a worker: when it last wrote tells what time it is where the files are.
     """
@@ -255,6 +256,7 @@ class Chained(Pace):
         self.upstreams = [
             Upstream(transport.beside(name), tag) for name, tag in zip(facts["maps"], facts["tags"])
         ]
+        facts = dict(facts, **facts.get("by_way", {}).get(transport.name, {}))
         Pace.__init__(self, facts["look_seconds"], lease)
         self.whole = facts["whole"]
         self._stay: "Optional[float]" = facts.get("stay_seconds")
