@@ -211,14 +211,14 @@ def test_an_input_that_is_too_large_for_the_access_point(
     assert refused is not None
     assert refused.is_refused
     assert refused.said.startswith(f"the input {path} has 2.0 GB, which would go through the access point")
-    assert "wants at most 1 GB to come that way" in refused.said
+    assert "wants at most 1.0 GB to come that way" in refused.said
     assert refused.hint == f"put it into /staging/b/bbadger and name it there: {named}; {chtc.page}"
     advice = large_file(load_profile("generic"), path, 2 * 10**9, named)
     assert advice is not None
     assert (advice.is_refused, named in advice.hint) == (False, True)
     bare = large_file(Profile(name="ours"), path, 3 * 10**9, named)
     assert bare is not None
-    assert bare.said.endswith("; ours wants at most 1 GB to come that way")
+    assert bare.said.endswith("; ours wants at most 1.0 GB to come that way")
     assert bare.hint == f"put it where jobs can fetch it: {named}"
 
 
@@ -473,6 +473,8 @@ def test_an_access_point_is_no_place_for_computation(tmp_path: Path, monkeypatch
         monkeypatch.delenv("_CONDOR_SCRATCH_DIR", raising=False)
         with pytest.raises(OnAccessPoint, match="access point of Our lab"):
             choose_pool(name)
+    with pytest.raises(OnAccessPoint, match="neither HTCondor nor Slurm is configured"):
+        choose_pool()
     with pytest.raises(OnAccessPoint):
         wingspan.map(abs, [-1], pool="local")
     with pytest.raises(OnAccessPoint):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wingspan.pools.profiles import profiles
+from wingspan.pools.profiles import find_profile, load_profile, profiles
 from wingspan.pools.site_hosts import may_have_a_profile, shipped_patterns
 
 
@@ -34,6 +34,16 @@ def test_machines_by_their_names(host: str, told: bool, monkeypatch: pytest.Monk
     """An access point of a shipped profile may have one, another machine not."""
     monkeypatch.setattr(socket, "getfqdn", lambda: host)
     assert may_have_a_profile() is told
+
+
+@pytest.mark.parametrize("resolver", ["localhost", "vm-17.example.org"])
+def test_a_machine_goes_by_each_of_its_names(resolver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the resolver answers an alias, the name that the machine itself has counts, too."""
+    monkeypatch.setattr(socket, "getfqdn", lambda: resolver)
+    monkeypatch.setattr(socket, "gethostname", lambda: "ap2001.chtc.wisc.edu")
+    assert may_have_a_profile()
+    assert find_profile().name == "chtc"
+    assert load_profile("chtc").is_access_point()
 
 
 def test_profiles_of_ones_own_are_looked_at(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import getpass
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wingspan.errors import OnAccessPoint
+from wingspan.pools.site_hosts import fits_this_machine
 from wingspan.progress import NO_PROGRESS, Progress
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def _other_host(site: Profile, folder: Path) -> str | None:
     host = site.transfer_host
     if not host or not site.is_access_point() or not _is_staging(site, folder):
         return None
-    return None if fnmatch.fnmatchcase(socket.getfqdn().lower(), host.lower()) else host
+    return None if fits_this_machine([host]) else host
 
 
 def _is_staging(site: Profile, folder: Path) -> bool:

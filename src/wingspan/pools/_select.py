@@ -267,8 +267,12 @@ def _answering(kind: str, reason: str) -> Pool:
     return pool
 
 
-def refuse_computation_here(pool: Pool) -> None:
+def refuse_computation_here(pool: Pool, *, named: bool = True) -> None:
     """Refuse a pool whose jobs would run on an access point that many people share.
+
+    Args:
+        pool: Where they would run.
+        named: Somebody has asked for it; else it is what is left where no scheduler is configured.
 
     Raises:
         OnAccessPoint: They would.
@@ -279,9 +283,15 @@ def refuse_computation_here(pool: Pool) -> None:
 
     profile = find_profile()
     if profile.is_access_point():
+        here = f"this machine is an access point of {profile.title or profile.name}, which many people share"
+        if not named:
+            raise OnAccessPoint(
+                f"{here}, and neither HTCondor nor Slurm is configured for this session",
+                hint="wingspan doctor says what was looked for: often a module has to be loaded, or CONDOR_CONFIG or SLURM_CONF set; "
+                "`wingspan profile show` says whose rules these are",
+            )
         raise OnAccessPoint(
-            f"this machine is an access point of {profile.title or profile.name}, which many people share: "
-            f"the {pool.kind} pool would compute on it",
+            f"{here}: the {pool.kind} pool would compute on it",
             hint="leave the pool out, and the site's is used; or work on a machine of your own",
         )
 
@@ -311,7 +321,7 @@ def choose_pool(name: str | None = None, progress: Progress = NO_PROGRESS) -> Ch
     if (cluster := slurm_configured()) is not None:
         pool = _answering("slurm", cluster)
         return Choice(pool, f"{cluster}, and the cluster answers")
-    refuse_computation_here(get_pool("local"))
+    refuse_computation_here(get_pool("local"), named=False)
     try:
         pool = get_pool("personal")
         pool.make_ready(progress)

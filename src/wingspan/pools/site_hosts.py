@@ -6,11 +6,12 @@ import fnmatch
 import functools
 import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 from wingspan.settings import load_settings
 
-__all__ = ["may_have_a_profile"]
+__all__ = ["fits_this_machine", "may_have_a_profile"]
 
 #: The line of a shipped profile that has its patterns; a test compares them with what the parser reads.
 _HOSTS = re.compile(r"^hosts = \[(.*)\]$", re.MULTILINE)
@@ -24,8 +25,21 @@ def may_have_a_profile() -> bool:
     settings = load_settings()
     if settings.profile or (settings.data_dir / "profiles").exists():
         return True
-    host = socket.getfqdn().lower()
-    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in shipped_patterns())
+    return fits_this_machine(shipped_patterns())
+
+
+def fits_this_machine(patterns: Iterable[str], host: str | None = None) -> bool:
+    """A pattern fits a name of this machine.
+
+    The name that the resolver answers may be an alias, or ``localhost``, where the machine itself knows its
+    full name; and the other way round. So both count.
+
+    Args:
+        patterns: As of a shell, in letters of any case.
+        host: A name to be looked at instead.
+    """
+    names = {name.lower() for name in ((host,) if host else (socket.getfqdn(), socket.gethostname()))}
+    return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
 
 
 @functools.cache

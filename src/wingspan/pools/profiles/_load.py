@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import fnmatch
 import functools
 import graphlib
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from wingspan.errors import SettingsError
 from wingspan.pools.profiles._handed_out import added_tables, handed_out_table, index_written, parse_toml
 from wingspan.pools.profiles._model import Profile
 from wingspan.pools.profiles._reading import read_profile
+from wingspan.pools.site_hosts import fits_this_machine
 from wingspan.settings import Settings, load_settings
 
 __all__ = ["chosen_profile", "find_profile", "load_profile", "profile_on_top", "profiles"]
@@ -202,14 +201,13 @@ def find_profile(settings: Settings | None = None, host: str | None = None) -> P
         settings: Holds the user's profiles.
         host: Full name of the machine; by default this one's.
     """
-    host = (host or socket.getfqdn()).lower()
     known = profiles(settings)
     fitting = [profile for profile in known.values() if _is_for(profile, host)]
     return min(fitting, key=_rank, default=known["generic"])
 
 
-def _is_for(profile: Profile, host: str) -> bool:
-    return any(fnmatch.fnmatchcase(host, pattern.lower()) for pattern in profile.hosts) and all(
+def _is_for(profile: Profile, host: str | None) -> bool:
+    return fits_this_machine(profile.hosts, host) and all(
         os.environ.get(name) == value for name, value in profile.environment.items()
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import socket
 from collections.abc import Collection, Mapping
@@ -14,6 +13,7 @@ import attrs
 from wingspan.errors import SettingsError
 from wingspan.jobs import ClassAdValue, JobDescription, Resources
 from wingspan.pools.profiles._limits import AccountingRules, QueueRules, Quota
+from wingspan.pools.site_hosts import fits_this_machine
 from wingspan.stores import SizeLimits
 
 __all__ = [
@@ -247,8 +247,7 @@ class Profile:
         """
         if any(os.environ.get(name) for name in _IN_A_JOB):
             return False
-        name = (host or socket.getfqdn()).lower()
-        return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.access_points)
+        return fits_this_machine(self.access_points, host)
 
     def check_folder(self, folder: PurePath) -> None:
         """See that jobs may be submitted from `folder`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 
+from wingspan._words import sized
 from wingspan.jobs import size_text
 from wingspan.pools.profiles._model import JobRules, Profile, duration_text
 
@@ -53,7 +54,8 @@ def _of_jobs(which: str, rules: JobRules) -> Iterator[str]:
 
 def _of_places(site: Profile) -> Iterator[str]:
     if site.access_points:
-        yield f"nothing computes on {', '.join(site.access_points)}: no personal pool, no local processes, builds on one core"
+        builds = "builds on one core" if site.builds else "no builds"
+        yield f"nothing computes on {', '.join(site.access_points)}: no personal pool, no local processes, {builds}"
     if not site.builds:
         yield "no image is built there" + (f": {site.build_hint}" if site.build_hint else "")
     for folder, why in site.no_submit_from.items():
@@ -66,8 +68,8 @@ def _of_places(site: Profile) -> Iterator[str]:
         through = f", and get there through {site.transfer_host}" if site.transfer_host else ""
         yield f"large files lie in {site.staging_folder(getpass.getuser())}{through}"
         yield (
-            f"inputs above {site.limits.transfer / 1e9:.3g} GB do not go through the access point; bundles above "
-            f"{site.limits.url / 1e9:.3g} GB are read from the folder"
+            f"inputs above {sized(site.limits.transfer)} do not go through the access point; bundles above "
+            f"{sized(site.limits.url)} are read from the folder"
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from wingspan._words import sized
 from wingspan.pools.profiles._model import Profile
 
 __all__ = ["LargeFile", "large_file"]
@@ -38,7 +39,7 @@ def large_file(site: Profile, path: Path, size: int, named: str) -> LargeFile | 
     """
     if size <= site.limits.transfer:
         return None
-    said = f"the input {path} has {size / 1e9:.1f} GB, which would go through the access point for each job"
+    said = f"the input {path} has {sized(size)}, which would go through the access point for each job"
     if site.name == "generic":
         hint = f"where the site has a place for large files, name it there: {named}"
         return LargeFile(said, hint, is_refused=False)
@@ -46,7 +47,7 @@ def large_file(site: Profile, path: Path, size: int, named: str) -> LargeFile | 
 
     staging = site.staging_folder(getpass.getuser())
     return LargeFile(
-        f"{said}; {site.title or site.name} wants at most {site.limits.transfer / 1e9:.0f} GB to come that way",
+        f"{said}; {site.title or site.name} wants at most {sized(site.limits.transfer)} to come that way",
         (f"put it into {staging} and name it there: " if staging else "put it where jobs can fetch it: ")
         + named
         + (f"; {site.page}" if site.page else ""),
