@@ -40,6 +40,11 @@ exclude_patterns = ["pictures"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 
+#: What search engines show below the name of a page.
+myst_html_meta = {
+    "description": "Wingspan runs Python functions and commands on HTCondor pools, Slurm clusters and this machine."
+}
+
 html_theme = "furo"
 html_title = f"Wingspan {version}"
 html_static_path = ["_static"]

@@ -1,5 +1,5 @@
 // What axe-core misses in the theme: levels of headings, names of parts of the page, code that scrolls by keyboard,
-// cells at the corner of a table that head nothing.
+// corners of tables that head nothing: the cells below them head their rows.
 document.addEventListener("DOMContentLoaded", () => {
   for (const caption of document.querySelectorAll(".sidebar-tree .caption[role=heading]")) {
     caption.setAttribute("aria-level", "2");
@@ -10,6 +10,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!empty.textContent.trim()) {
       const cell = document.createElement("td");
       cell.className = empty.className;
+      for (const row of empty.closest("table").tBodies[0].rows) {
+        row.cells[empty.cellIndex]?.setAttribute("role", "rowheader");
+      }
       empty.replaceWith(cell);
     }
   }
