@@ -164,6 +164,30 @@ def submodules(code: "types.CodeType", values: "Dict[str, Any]", closure: "Any")
     return found
 
 
+def hints_of(kind: "type", attributes: "Dict[str, Any]") -> "Optional[types.FunctionType]":
+    """A function that brings what the class's type hints name in their texts, as its own hints would do; None
+    if they name nothing. It travels where a class says that it has a name, which it says by any true value.
+    """
+    module = sys.modules.get(kind.__module__)
+    hints = attributes.get("__annotations__")
+    if module is None or not isinstance(hints, dict):
+        return None
+    texts = {}
+    for name, hint in hints.items():
+        text = hint if isinstance(hint, str) else getattr(hint, "__forward_arg__", None)
+        if isinstance(text, str) and not vars(module).keys().isdisjoint(re.findall(r"[^\W\d]\w*", text)):
+            texts[name] = text
+    if not texts:
+        return None
+    made = types.FunctionType(_brings_hints.__code__, vars(module))
+    made.__module__, made.__qualname__, made.__annotations__ = kind.__module__, "<hints>", texts
+    return made
+
+
+def _brings_hints() -> "None":
+    """See `hints_of`."""
+
+
 def contents(kind: "Any") -> "Tuple[Dict[str, Any], Dict[str, Any], Tuple[type, ...]]":
     """``(what a class must be created with, what is set afterwards, classes registered with it)``."""
     entries = dict(vars(kind))

@@ -25,6 +25,7 @@ from .anatomy import (
     contents,
     first_built_in,
     global_names,
+    hints_of,
     imports_relatively,
     is_heap_type,
     is_random,
@@ -203,7 +204,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         return (
             rebuild.class_by_value,
             arguments,
-            (attributes, registered, named),
+            (attributes, registered, named and (hints_of(obj, attributes) or True)),
             None,
             None,
             rebuild.set_class,

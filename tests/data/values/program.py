@@ -567,6 +567,25 @@ def typing_classes():
         __name__,
     )
     assert output(lambda x: (Box[int](x).get(), typing.get_type_hints(Speaks.speak)["return"]), 4) == (4, str)
+    hinting = lambda _: [typing.get_type_hints(kind)["other"] for kind in (Hinting, HintingToo)]  # noqa: E731
+    assert output(hinting) == [OnlyHinted, typing.ClassVar[AlsoOnlyHinted]]
+
+
+class OnlyHinted:
+    pass
+
+
+class AlsoOnlyHinted:
+    pass
+
+
+class Hinting(typing.NamedTuple):
+    other: "OnlyHinted"
+
+
+@dataclasses.dataclass
+class HintingToo:
+    other: "typing.ClassVar[AlsoOnlyHinted]" = None
 
 
 class Registering(type):
