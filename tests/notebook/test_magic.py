@@ -159,6 +159,7 @@ def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
     failed = kernel.run("%%wingspan x in range(2)\ny = x\n1 / (y - 1)")
     assert failed.status == "error"
     assert "ZeroDivisionError" in failed.text
+    assert "%%wingspan --as m … has the map in m" in failed.text
     for cell, said in {
         "%%wingspan\nx": "a map needs inputs",
         "%%wingspan x in\nx": "does not say what the inputs are",
@@ -168,7 +169,9 @@ def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
         "%%wingspan x in range(3)\n# nothing": "the cell has no code",
         "%%wingspan x in []\nx": "empty",
         "%%wingspan --workers many x in [1]\nx": "that is no number",
-        "%%wingspan --nonsense x in [1]\nx": "nonsense",
+        "%%wingspan --nonsense x in [1]\nx": "option --nonsense not recognized\nHint: options are: --as, --tag,",
+        "%%wingspan --as 9 x in [1]\n9 * x": "--as 9: that is no name of a variable",
+        "%%wingspan --pool nowhere x in range(2)\ny = x\n1 / (y - 1)": "there is no pool 'nowhere'",
         "%wingspan nonsense": "%wingspan status [TAG]",
         "%wingspan status nonsense": "no map has the tag 'nonsense'",
     }.items():

@@ -269,6 +269,12 @@ def test_a_map_that_is_removed_while_it_is_shown():
     assert "was removed" in str(seen[-1].message)
     assert shown.act("rerun")
     end()
+    # A cell that shows it afterwards says so, and does not fail.
+    told = f"{m!r}\nthe map {m.tag!r} was removed\nHint: make it again"
+    assert m._repr_mimebundle_() == ({"text/plain": told}, {})
+    assert re.fullmatch(
+        r"<pre>&lt;wingspan\.Map .*&gt;\n.* was removed\n.*</pre>", m._display_()._repr_html_()
+    )
 
 
 def test_a_map_that_cannot_be_read_for_a_moment(failing):

@@ -9,7 +9,7 @@ from wingspan._words import notice
 from wingspan.errors import SettingsError, WingspanError
 from wingspan.maps._calls import length_of
 from wingspan.maps._options import Options
-from wingspan.pools import choose_pool, get_pool, refuse_computation_here
+from wingspan.pools import check_kind, choose_pool, get_pool, refuse_computation_here
 
 if TYPE_CHECKING:
     from wingspan.pools import Pool
@@ -27,13 +27,20 @@ def several(pool: Where) -> list[str | Pool | None]:
     """The pools that are meant, one at least.
 
     Raises:
-        SettingsError: The list is empty, or has two pools of a kind: a map tells them apart by their kinds.
+        SettingsError: There is no such pool (also where none will be needed, since the map is there already);
+            the list is empty, or has two pools of a kind: a map tells them apart by their kinds.
 
     >>> several("local"), several(["local", "slurm"])
     (['local'], ['local', 'slurm'])
     """
-    if pool is None or isinstance(pool, str) or not isinstance(pool, Sequence):
+    if isinstance(pool, str):
+        check_kind(pool)
         return [pool]
+    if not isinstance(pool, Sequence):
+        return [pool]
+    for named in pool:
+        if isinstance(named, str):
+            check_kind(named)
     kinds = [one if isinstance(one, str) else one.kind for one in pool]
     if not kinds:
         raise SettingsError("pool=[] names no pool", hint='pool=["personal", "slurm"], or leave pool out')

@@ -12,7 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from wingspan._words import notice
 from wingspan.errors import SettingsError, WingspanError
-from wingspan.maps import Map, TagExists, TagNotFound, load, load_maps, remove
+from wingspan.maps import ComponentErrors, Map, TagExists, TagNotFound, load, load_maps, remove
 from wingspan.maps import map as make_map
 from wingspan.notebooks.cells import cell_function, split_line
 
@@ -81,9 +81,10 @@ class WingspanMagics(Magics):  # type: ignore[misc]
         raise UsageError(f"%wingspan {line.strip()}: {_WORDS}; %%wingspan makes a map of a cell")
 
     def _map(self, line: str, cell: str) -> Map:
-        given, rest = self.parse_options(
-            line, "", *_VALUES, *_SWITCHES, posix=False, strict=False, preserve_non_opts=True
-        )
+        given, rest = self._parsed(line)
+        name = given.get("as")
+        if name is not None and not name.isidentifier():
+            raise SettingsError(f"--as {name}: that is no name of a variable", hint="--as results")
         target, expression = split_line(str(rest))
         shell: Any = self.shell
         filename = shell.compile.cache(f"%%wingspan {line}\n{cell}", 0)
@@ -98,13 +99,23 @@ class WingspanMagics(Magics):  # type: ignore[misc]
             options=self._options(given),
             replace="replace" in given,
         )
-        if name := given.get("as"):
-            if not name.isidentifier():
-                raise SettingsError(f"--as {name}: that is no name of a variable", hint="--as results")
+        if name:
             shell.user_ns[name] = made
         if "no-wait" not in given:
-            self._wait(made)
+            self._wait(made, name)
         return made
+
+    def _parsed(self, line: str) -> tuple[Any, Any]:
+        """The options in the cell's first line, and what follows them."""
+        try:
+            parsed: tuple[Any, Any] = self.parse_options(
+                line, "", *_VALUES, *_SWITCHES, posix=False, strict=False, preserve_non_opts=True
+            )
+        except UsageError as error:
+            reason = str(error).partition(" (allowed")[0]
+            known = ", ".join(f"--{word.removesuffix('=')}" for word in (*_VALUES, *_SWITCHES))
+            raise SettingsError(reason, hint=f"options are: {known}; %%wingspan? explains them") from None
+        return parsed
 
     @staticmethod
     def _make(function: Any, inputs: Any, *, tag: str, replace: bool, **more: Any) -> Map:
@@ -129,9 +140,15 @@ class WingspanMagics(Magics):  # type: ignore[misc]
         return made
 
     @staticmethod
-    def _wait(made: Map) -> None:
+    def _wait(made: Map, name: str | None) -> None:
         try:
             made.wait()
+        except ComponentErrors as error:
+            again = f"{name or 'm'}.rerun({name or 'm'}.errors) does them again"
+            error.hint = f"wingspan errors {made.tag} shows them; " + (
+                again if name else f"%%wingspan --as m … has the map in m, and {again}"
+            )
+            raise
         except KeyboardInterrupt:
             notice(
                 f"The waiting was stopped; the map {made.tag} goes on. Run the cell again to wait for it, or load it by its tag."

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from wingspan.pools._explain import Candidate, explain_choice
     from wingspan.pools._select import (
         Choice,
+        check_kind,
         choose_pool,
         get_pool,
         is_kind,
@@ -31,6 +32,7 @@ __all__ = [
     "JobState",
     "JobWatcher",
     "Pool",
+    "check_kind",
     "choose_pool",
     "explain_choice",
     "get_pool",

@@ -26,6 +26,7 @@ from wingspan.settings import Settings, load_settings
 __all__ = [
     "KINDS",
     "Choice",
+    "check_kind",
     "choose_pool",
     "get_pool",
     "is_kind",
@@ -135,6 +136,19 @@ def is_kind(name: object) -> bool:
     return isinstance(name, str) and (name in pool_kinds() or name.startswith((_SSH, _SCHEDD)))
 
 
+def check_kind(kind: str) -> None:
+    """See that a pool may have this name.
+
+    Raises:
+        SettingsError: There is no such kind.
+    """
+    if not is_kind(kind):
+        raise SettingsError(
+            f"there is no pool {kind!r}",
+            hint=f"pools are: {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name",
+        )
+
+
 def get_pool(kind: str, place: str | None = None) -> Pool:
     """The pool of this kind.
 
@@ -147,11 +161,7 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
         SettingsError: There is no such kind.
         PoolUnavailable: It cannot be used on this machine.
     """
-    if not is_kind(kind):
-        raise SettingsError(
-            f"there is no pool {kind!r}",
-            hint=f"pools are: {', '.join(pool_kinds())}, ssh://[user@]host, schedd://name",
-        )
+    check_kind(kind)
     return _make(kind, Path(place) if place else load_settings().data_dir / "personal-pool")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from wingspan._shown import shown
+from wingspan.errors import WingspanError
 
 if TYPE_CHECKING:
     from wingspan.views._source import Source
@@ -28,8 +32,11 @@ class Showable:
         """A live view where notebooks can show one, and a picture of this moment beside it."""
         from wingspan.views._widget import live_mimebundle
 
-        still = {"text/plain": repr(self), "text/html": self._repr_html_()}
-        return live_mimebundle(self._source, still)
+        try:
+            still = {"text/plain": repr(self), "text/html": self._repr_html_()}
+            return live_mimebundle(self._source, still)
+        except WingspanError as error:  # it was removed, say: a cell that shows it need not fail
+            return {"text/plain": self._without_a_view(error)}, {}
 
     def _display_(self) -> Any:
         """The live view, as marimo asks for it: of a MIME bundle it would show the picture only."""
@@ -40,6 +47,11 @@ class Showable:
             return widget(live(self._source()))
         except ImportError:
             return Still(self._repr_html_())
+        except WingspanError as error:
+            return Still(f"<pre>{html.escape(self._without_a_view(error))}</pre>")
+
+    def _without_a_view(self, error: WingspanError) -> str:
+        return f"{self!r}\n{shown(str(error))}"
 
     def report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write a report: one HTML file with timeline, runtimes, memory, queue times, hosts, errors and what
