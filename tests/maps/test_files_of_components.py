@@ -72,7 +72,7 @@ def test_files_that_nobody_gets_are_told(pool, caplog: pytest.LogCaptureFixture)
 
 @pytest.mark.htcondor
 def test_files_elsewhere_and_hidden_ones_are_not_told(pool, tmp_path: Path) -> None:
-    """A whole path, a temporary file that is gone and a hidden one are no news."""
+    """A whole path, a temporary file that is gone, a hidden one, and what a checkpoint has are no news."""
     target = str(tmp_path / "kept.txt")
 
     def write(x: int) -> int:
@@ -80,6 +80,9 @@ def test_files_elsewhere_and_hidden_ones_are_not_told(pool, tmp_path: Path) -> N
         Path("gone").write_text("1")
         Path("gone").unlink()
         Path(".hidden").write_text("1")
+        Path("state").mkdir(exist_ok=True)
+        Path("state/file").write_text("1")
+        wingspan.component().checkpoint("state/file")
         return x
 
     m = wingspan.map(write, range(2), pool="personal")

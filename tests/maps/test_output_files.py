@@ -246,6 +246,30 @@ def test_remaps_of_each_component(tmp_path: Path) -> None:
     assert "nowhere://host/x cannot be sent" in m.errors[2].text
 
 
+def test_a_folder_is_sent_elsewhere_as_a_whole(tmp_path: Path) -> None:
+    """What is in it keeps its path below the destination, but for files with a destination of their own."""
+
+    def work(x: int) -> None:
+        Path("made/inner").mkdir(parents=True)
+        for name in ("made/a", "made/inner/b", "made/own"):
+            Path(name).write_text(f"{name} {x}")
+        wingspan.component().transfer_output_files("made")
+
+    own = str(tmp_path / "own-{component}")
+    options = [
+        {"made": str(tmp_path / "path"), "own": own.replace("{component}", "0")},
+        {"made": f"file://{tmp_path}/url/", "own": own.replace("{component}", "1")},
+    ]
+    m = wingspan.map(work, range(2), pool="local", options=Options(output_remaps=options))
+    m.wait()
+    for number, place in enumerate(("path", "url")):
+        assert (tmp_path / place / "a").read_text() == f"made/a {number}"
+        assert (tmp_path / place / "inner" / "b").read_text() == f"made/inner/b {number}"
+        assert (tmp_path / f"own-{number}").read_text() == f"made/own {number}"
+        assert not (tmp_path / place / "own").exists()
+        assert list(m.output_files[number].iterdir()) == []
+
+
 def test_a_memo_does_without_no_files() -> None:
     """A map that sends files is computed, though its outputs are known: nobody has kept its files."""
 

@@ -62,7 +62,7 @@ class Departures(Connected):
         """
         self._at = number, component
         home = self._home if self._arrivals is None else self._arrivals.folder
-        chosen: "Dict[str, str]" = {}
+        chosen: "Dict[str, Tuple[str, Optional[str]]]" = {}
         taken: "Dict[str, str]" = {}
         for path in paths:
             whole = os.path.abspath(os.fspath(path))
@@ -70,19 +70,22 @@ class Departures(Connected):
             place = os.path.relpath(os.path.join(os.path.realpath(folder), name), os.path.realpath(home))
             if place.split(os.sep)[0] == os.pardir:
                 place = name
+            of_folder = self._target(name) if os.path.isdir(whole) else None
             for source, inner in _files_below(whole, place, ()):
-                chosen[trust.check_path(inner)] = source
-                target = self._target(os.path.basename(inner)) or inner
-                first = taken.setdefault(target, source)
+                target = self._target(os.path.basename(inner))
+                if target is None and of_folder is not None:
+                    target = "%s/%s" % (of_folder.rstrip("/"), os.path.relpath(inner, place))
+                chosen[trust.check_path(inner)] = source, target
+                first = taken.setdefault(target or inner, source)
                 if first != source and not os.path.samefile(first, source):
                     raise ValueError(
-                        "%s and %s would both be sent to %s: rename one of them" % (first, source, target)
+                        "%s and %s would both be sent to %s: rename one of them"
+                        % (first, source, target or inner)
                     )
         for name in chosen:
-            self._send_one(chosen[name], name)
+            self._send_one(name, *chosen[name])
 
-    def _send_one(self, source: "str", name: "str") -> "None":
-        target = self._target(os.path.basename(name))
+    def _send_one(self, name: "str", source: "str", target: "Optional[str]") -> "None":
         if target is not None and "://" in target:
             from .urls import send
 

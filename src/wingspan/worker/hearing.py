@@ -5,11 +5,11 @@ import os
 import time
 
 from . import formats, rounds
-from .checkpoints import Checkpoints
+from .checkpoints import WORK, Checkpoints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+    from typing import Any, Callable, Dict, Optional, Sequence, Set, Tuple
 
     from .channel import Channel
     from .outbox import Outbox
@@ -37,6 +37,8 @@ class Hearing(object):
         self.transport, self.key, self.name, self.outbox = transport, key, name, outbox
         self.progress = Progress(outbox)
         self.checkpoints = Checkpoints(transport, key, name, self._sign_of_life)
+        #: What checkpoints have of the folder that components run in, by the names at its top.
+        self.kept: "Set[str]" = set()
         #: File of the function that the executor has.
         self.function = rounds.FUNCTION
 
@@ -53,6 +55,10 @@ class Hearing(object):
                 answer = {"error": "the access point's side: %s" % error}
             if answer is not None:
                 channel.answer(answer)
+
+    def has_kept(self, files: "Sequence[Dict[str, Any]]") -> "None":
+        """A checkpoint has these files."""
+        self.kept.update(one["path"].split(os.sep)[0] for one in files if one["folder"] == WORK)
 
     def may_go_on(self, components: "Sequence[int]", number: "int") -> "bool":
         """Whether one of these may have a checkpoint, in round `number`."""
@@ -118,6 +124,7 @@ def _keep_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") -> 
     with open(fields["files"]) as file:
         files = json.load(file)
     hearing.checkpoints.write(at[2], hearing.function, files)
+    hearing.has_kept(files)
     return {}
 
 
@@ -132,6 +139,7 @@ def _restore_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") 
         return {"restored": False}
     with open(os.path.join(fields["folder"], "files"), "w") as file:
         json.dump(files, file)
+    hearing.has_kept(files)
     return {"restored": True}
 
 

@@ -27,8 +27,8 @@ class NewFiles(object):
         self._known = _names_in(self._folder)
         self._told = 0
 
-    def look(self) -> "List[str]":
-        """Names that were not there at the last look."""
+    def look(self, kept: "Set[str]") -> "List[str]":
+        """Names that were not there at the last look, but for those that are `kept` in another way."""
         if self._folder is None or self._told >= MOST_TOLD:
             return []
         try:
@@ -38,7 +38,7 @@ class NewFiles(object):
         if changed == self._changed:
             return []
         self._changed = changed
-        new = sorted(_names_in(self._folder) - self._known)[: MOST_TOLD - self._told]
+        new = sorted(_names_in(self._folder) - self._known - kept)[: MOST_TOLD - self._told]
         self._known.update(new)
         self._told += len(new)
         return new

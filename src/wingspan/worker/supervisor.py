@@ -362,7 +362,7 @@ class Supervisor(SignsOfLife):
         self.hearing.checkpoints.records_are_safe()
 
     def _tell_of_files(self) -> "None":
-        new = self.new_files.look() if self.new_files is not None else []
+        new = self.new_files.look(self.hearing.kept) if self.new_files is not None else []
         if new:
             self.outbox.add(formats.LEFT, payload=json.dumps(new).encode())
 
