@@ -549,7 +549,9 @@ def test_what_a_map_is_does_not_become_what_the_access_point_says(
 def test_each_engine_over_there(
     engine: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever pool the access point has: outputs, an error, a rerun, and removing."""
+    """Whichever pool the access point has: outputs, an error, components with attributes of their own, a
+    rerun, and removing.
+    """
     names = [name for name in os.environ if name.startswith(("SLURM", "CONDOR", "_CONDOR"))]
     variables = {"WINGSPAN_POOL": engine, **{name: os.environ[name] for name in names}}
     (tmp_path / "ap").mkdir()
@@ -561,10 +563,12 @@ def test_each_engine_over_there(
         with monkeypatch.context() as patch:
             for name in names:
                 patch.delenv(name)
-            m = wingspan.map(square, range(2, 5), pool=AP)
+            own = wingspan.Options(custom={"Part": lambda x: x % 2}, sbatch={"account": ["a", "b", "a"]})
+            m = wingspan.map(square, range(2, 5), pool=AP, options=own)
             assert list(m.wait(PATIENCE, errors_ok=True).workers)
             assert list(m.errors) == [1]
             m.rerun(function=str)
             assert list(m) == [4, "3", 16]
+            assert {one.components: one.options.custom["Part"] for one in m.requests} == {(0, 2): 0, (1,): 1}
             m.remove()
             assert [one for one in (there.data / "maps").iterdir() if (one / "map.json").exists()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,13 +57,14 @@ def test_a_schedd_whose_collector_nobody_named() -> None:
 
 @pytest.mark.htcondor
 def test_a_map_is_spooled_and_retrieved(pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that all components get go to the schedd; outputs, errors, streams and files come back by
-    HTCondor's own transfer, and components are done again. Nothing here was seen by the schedd or its
-    machines.
+    """Files that all components get, and attributes of each one's job, go to the schedd; outputs, errors,
+    streams and files come back by HTCondor's own transfer, and components are done again. Nothing here was
+    seen by the schedd or its machines.
     """
 
     def works(x: int) -> int:
-        print("working on", x)
+        ad = Path(os.environ["_CONDOR_JOB_AD"]).read_text().splitlines()
+        print("working on", x, [line for line in ad if line.startswith("Part =")])
         if x == 3:
             raise ValueError("three")
         Path("out.txt").write_text(Path("in.txt").read_text() + str(x))
@@ -70,10 +72,13 @@ def test_a_map_is_spooled_and_retrieved(pool: str, tmp_path: Path, monkeypatch: 
         return x * x
 
     (tmp_path / "in.txt").write_text("given ")
-    options = wingspan.Options(workers=2, input_files=[str(tmp_path / "in.txt")])
+    options = wingspan.Options(
+        workers=2, input_files=[str(tmp_path / "in.txt")], custom={"Part": [7, 7, 8, 8, 8]}
+    )
     m = wingspan.map(works, range(5), pool=pool, options=options)
     m.wait(PATIENCE, errors_ok=True)
     assert ("ValueError: three" in str(m.errors[3]), "working on 2" in m.stdout[2]) == (True, True)
+    assert ("Part = 7" in m.stdout[1], "Part = 8" in m.stdout[2]) == (True, True)
     assert (m.output_files[4] / "out.txt").read_text() == "given 4"
     assert "on another host" in (m.status().message or "".join(m.status().notes))
     with monkeypatch.context() as patch:

@@ -32,8 +32,10 @@ def test_a_run_of_another_machine_is_as_any_other(ap: AccessPoint, tmp_path: Pat
     assert [job.state for job in r.wait(PATIENCE).jobs] == ["completed", "failed"]
     assert (r.stdout(0), r.outputs(0)["out-0.txt"].read_text()) == ("hello", "hello")
     assert [one.name for one in (ap.data / "runs").iterdir()] == [r.name]
-    assert r.rerun() == [1]
-    assert [job.state for job in wingspan.load_run(r.name).wait(PATIENCE).jobs] == ["completed", "failed"]
+    assert r.rerun(memory="200MB") == [1]
+    again = wingspan.load_run(r.name)
+    assert [job.state for job in again.wait(PATIENCE).jobs] == ["completed", "failed"]
+    assert [again.resources(number).memory for number in (0, 1)] == [None, 200 << 20]
     r.remove()
     assert list((ap.data / "runs").iterdir()) == []
 
