@@ -166,3 +166,26 @@ def test_of_two_locks_the_newer_counts(tool: ModuleType, tmp_path: Path) -> None
     write("3", "b", "corrected", 4_000)
     with pytest.raises(SystemExit, match=r"different digests of .*/a-1-0\.conda"):
         tool.records(tmp_path)
+
+
+def test_what_a_build_cannot_end_with_is_refused_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A registry's name that cannot be, and programs that are not here: nothing is fetched first."""
+    for reference, said in {
+        "registry.example.org/me/notebook": "has no tag that will always name this image",
+        "notebook:1": "names no repository",
+        "https://registry.example.org/me/notebook:1": "names no repository",
+    }.items():
+        refused = wingspan_here("image", "build", "--push", reference, cwd=tmp_path)
+        assert refused.returncode != 0
+        assert said in refused.stderr
+        assert "Fetching" not in refused.stderr
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for words, lacking in (
+        (["--push", "ghcr.io/me/a:1"], "neither skopeo nor podman"),
+        (["-k", "sif"], "Apptainer"),
+    ):
+        refused = wingspan_here("image", "build", *words, cwd=tmp_path)
+        assert refused.returncode != 0
+        assert lacking in refused.stderr

@@ -73,12 +73,14 @@ def build(
     """Build an image of a flavour, or of the locked workspace in FOLDER."""
     from wingspan.cli._progress import progress
     from wingspan.cli._table import size
-    from wingspan.notebooks.images import build_image, push_image
+    from wingspan.notebooks.images import build_image, check_push, push_image
 
     if folder is not None and flavour is not None:
         raise click.UsageError("a FOLDER and --flavour are both given, and an image is of one of them")
     if push and kind != "oci":
         raise click.UsageError("--push is for oci images")
+    if push:
+        check_push(push)  # before the image is built for nothing
     with progress(quiet=quiet) as told:
         made = build_image(
             folder if folder is not None else flavour or "base",

@@ -26,7 +26,16 @@ from wingspan.progress import NO_PROGRESS, Progress
 if TYPE_CHECKING:
     from wingspan.environments.lock import LockedEnvironment
 
-__all__ = ["FLAVOURS", "Image", "ImageError", "build_image", "has_lock", "push_image", "write_recipe"]
+__all__ = [
+    "FLAVOURS",
+    "Image",
+    "ImageError",
+    "build_image",
+    "check_push",
+    "has_lock",
+    "push_image",
+    "write_recipe",
+]
 
 #: Where the recipes are: a folder each, with a ``pixi.toml``, and a ``pixi.lock`` where there is one
 #: (tools/lock_flavours.py).
@@ -128,6 +137,8 @@ def build_image(
     from wingspan.environments.bundles.kinds.oci import image_name
     from wingspan.stores.names import ContentName
 
+    if kind == "sif":
+        _apptainer()  # before the image is built for nothing
     place = _workspace(recipe)
     env = load_environment(place, environment, check_lock=check_lock)
     _check(env, place)
@@ -158,6 +169,33 @@ def build_image(
     return Image(path=target, name=name, digest=digest or f"sha256:{file_digest}", size=target.stat().st_size)
 
 
+def check_push(reference: str) -> None:
+    """See whether an image can be sent to a registry, as far as that can be told before it is built.
+
+    Raises:
+        SettingsError: The reference has no tag, or names no repository.
+        ImageError: There is neither skopeo nor podman.
+    """
+    from wingspan.environments.bundles.registry import split_reference
+
+    _check_tag(reference, __version__)
+    split_reference(reference)
+    if not (shutil.which("skopeo") or shutil.which("podman")):
+        raise ImageError(
+            "neither skopeo nor podman is here, and they send images to registries",
+            hint="install one, or leave --push out and send the file from where one is",
+        )
+
+
+def _check_tag(reference: str, example: str) -> None:
+    tag = reference.rpartition(":")[2]
+    if ":" not in reference or "/" in tag or tag == "latest":
+        raise SettingsError(
+            f"{reference!r} has no tag that will always name this image",
+            hint=f"{reference.removesuffix(':latest')}:{example}",
+        )
+
+
 def push_image(image: Image, reference: str) -> str:
     """Send an image to a registry, with what this machine has: skopeo, or podman.
 
@@ -176,12 +214,7 @@ def push_image(image: Image, reference: str) -> str:
     from wingspan.environments.bundles.errors import RegistryRefused
     from wingspan.environments.bundles.registry import push_archive
 
-    tag = reference.rpartition(":")[2]
-    if ":" not in reference or "/" in tag or tag == "latest":
-        raise SettingsError(
-            f"{reference!r} has no tag that will always name this image",
-            hint=f"{reference.removesuffix(':latest')}:{image.digest[7:15]}",
-        )
+    _check_tag(reference, image.digest[7:15])
     try:
         return push_archive(image.path, reference)
     except RegistryRefused as error:
@@ -347,13 +380,17 @@ def _htcondor(progress: Progress) -> Path:
 
 
 def _as_sif(archive: Path, target: Path) -> Path:
+    command = [_apptainer(), "build", "--force", str(target), f"docker-archive:{archive}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImageError(f"apptainer build failed: {last_words(done.stderr)}")
+    return target
+
+
+def _apptainer() -> str:
     program = shutil.which("apptainer")
     if program is None:
         raise ImageError(
             "a sif is made by Apptainer, which is not here", hint="install it, or leave --kind out"
         )
-    command = [program, "build", "--force", str(target), f"docker-archive:{archive}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ImageError(f"apptainer build failed: {last_words(done.stderr)}")
-    return target
+    return program

@@ -42,6 +42,25 @@ def _index(path: Path) -> tuple[str, str]:
         ) from None
 
 
+def split_reference(reference: str) -> tuple[str, str]:
+    """The repository and the tag that a reference names; the tag may be empty.
+
+    Raises:
+        SettingsError: It names no repository.
+
+    >>> split_reference("registry.example.org:5000/me/env"), split_reference("ghcr.io/me/env:1.0")
+    (('registry.example.org:5000/me/env', ''), ('ghcr.io/me/env', '1.0'))
+    """
+    place, _, tag = reference.rpartition(":")
+    if not tag or "/" in tag or not place:
+        place, tag = reference.removesuffix(":"), ""
+    if "/" not in place or "://" in reference or "@" in reference:
+        raise SettingsError(
+            f"{reference!r} names no repository of a registry", hint="for example registry.example.org/me/env"
+        )
+    return place, tag
+
+
 def push_archive(path: Path, reference: str) -> str:
     """Send an archive to a registry.
 
@@ -60,13 +79,8 @@ def push_archive(path: Path, reference: str) -> str:
     """
     name, digest = _index(path)
     tag_of_content = digest.partition(":")[2][:8]
-    place, _, tag = reference.rpartition(":")
-    if not tag or "/" in tag:
-        place, tag = reference, tag_of_content
-    if "/" not in place or "://" in reference or "@" in reference:
-        raise SettingsError(
-            f"{reference!r} names no repository of a registry", hint="for example registry.example.org/me/env"
-        )
+    place, tag = split_reference(reference)
+    tag = tag or tag_of_content
     if tag == "latest":
         raise SettingsError(
             f"the tag of {reference!r} may name another image tomorrow",
