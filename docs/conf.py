@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
 import tomlkit  # noqa: E402
+from sphinx.builders.text import TextBuilder  # noqa: E402
 
 import wingspan  # noqa: E402
 
@@ -135,6 +137,7 @@ PARTS = {
 def setup(app: Any) -> None:
     """Make the parts of pages that come from the package itself, so that they cannot be out of date."""
     app.connect("source-read", _fill_in)
+    app.connect("build-finished", _write_as_text, priority=400)  # before llms-full.txt is put together
     for part in ("description", "options", "arguments", "usage", "epilog"):
         app.connect(f"sphinx-click-process-{part}", _as_text)
 
@@ -156,6 +159,24 @@ def _fill_in(app: Any, name: str, source: list[str]) -> None:
         source[0] = with_programs(source[0])
     elif name == "reference/changes":
         source[0] = source[0].replace("<!-- changelog -->", changes())
+
+
+def _write_as_text(app: Any, failed: Exception | None) -> None:
+    """Have llms-full.txt, which is made of sources, say what people read on pages made of the package."""
+    if failed or app.builder.name != "html":
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        builder = TextBuilder(app, app.env)
+        builder.outdir = type(builder.outdir)(folder)
+        pages = sorted(
+            name for name in app.env.found_docs if name.startswith("reference/") or name == "gallery"
+        )
+        builder.prepare_writing(set(pages))
+        for name in pages:
+            builder.write_doc(name, app.env.get_and_resolve_doctree(name, builder))
+            title, _, text = (Path(folder) / f"{name}.txt").read_text(encoding="utf-8").partition("\n")
+            source = Path(app.outdir) / "_sources" / f"{name}.md.txt"
+            source.write_text(f"# {title}\n{text.partition(chr(10))[2]}", encoding="utf-8")
 
 
 def contents() -> str:

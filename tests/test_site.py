@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+import wingspan
 from _browser import browser, violations
 from _waiting import PATIENCE
+from wingspan.cli._main import COMMANDS
 
 __all__ = ["browser"]
 
@@ -84,3 +86,13 @@ def test_no_link_of_the_site_is_broken(site: Path) -> None:
                 lost.append(f"{page.relative_to(site)}: {link}")
     assert lost == []
     assert len(texts) > 50
+
+
+def test_programs_read_the_whole_reference(site: Path) -> None:
+    """The one page of plain text has what comes from the package, too: names, commands, programs."""
+    text = (site / "llms-full.txt").read_text(encoding="utf-8")
+    names = [name for name in wingspan.__all__ if not name.startswith("__")]
+    assert [name for name in names if f"wingspan.{name}" not in text] == []
+    assert [name for name in COMMANDS if not re.search(rf"^   wingspan {name}\b", text, re.MULTILINE)] == []
+    assert "<!-- options -->" not in text
+    assert "def " in text[text.index("# A gallery") : text.index("# Maps\n")]
