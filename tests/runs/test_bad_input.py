@@ -390,6 +390,7 @@ def test_the_command_line_says_it_in_words(wingspan_cli, folders: Path) -> None:
         (["run", "god", "-p", "local"], 1, "no task 'god'"),
         (["run"], 2, "Give a TASK"),
         (["run", "task", "--verbose"], 2, "goes after --: -- --verbose"),
+        (["run", "task", "--sweep", "x=1,2", "--verbose"], 2, "wingspan run task --sweep x=1,2 -- --verbose"),
         (["run", "sh", "--", "true"], 1, "wingspan run -- sh"),
         (["run", "--sweep", "lr", "-p", "local", "--", "echo", "{lr}"], 2, "--sweep lr=0.1,0.01"),
         (["logs", "nobody"], 1, "no run has the name"),

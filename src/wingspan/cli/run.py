@@ -192,7 +192,12 @@ class RunCommand(click.Command):
             if shutil.which(given[place]):
                 kind, example = "command", [*given[:place], "--", *given[place:]]
             else:
-                kind, example = "task", [*given[: place + 1], "--", *given[place + 1 :]]
+                # What stands before it may be ours: --sweep, say.
+                own = next(
+                    (n for n in range(place + 1, len(given)) if given[n].startswith(error.option_name)),
+                    place + 1,
+                )
+                kind, example = "task", [*given[:own], "--", *given[own:]]
             told = (
                 f"{error.message} What belongs to a {kind} goes after --: -- {error.option_name} …, "
                 f"as in: wingspan run {shell_words(example)}"
