@@ -72,11 +72,22 @@ AMtShwKYZ0hhwTCWvBmPTzUok/udbhAwLJCMD8EkKoIZAiEAjqkPQNINwUImNXza
 o6zNYL5mnp9Ko4IyB0tX9jD4/R8=
 -----END CERTIFICATE-----
 """
+#: One that will be valid on the first of January 2099, and not before.
+_NOT_YET = """\
+-----BEGIN CERTIFICATE-----
+MIIBBDCBqgIBATAKBggqhkjOPQQDAjAMMQowCAYDVQQDDAF4MCIYDzIwOTkwMTAx
+MDAwMDAwWhgPMjA5OTAxMDIwMDAwMDBaMAwxCjAIBgNVBAMMAXgwWTATBgcqhkjO
+PQIBBggqhkjOPQMBBwNCAASu9gD1uWG3ljlQScEH9FxxQu7bB8oxbE9S6GSsgEgn
+GHv8Ahu8aZYL8/14C/YLRj1DgdZHpgclB7y65QpHTyXnMAoGCCqGSM49BAMCA0kA
+MEYCIQDdB1tECczjZYUyTU6eKftSY8YUW3VAjCoP066R5V87CAIhALqR2UpsNN11
+diGy6cmJFZ1ecxlkHMipQ5PwoE9Y9zoV
+-----END CERTIFICATE-----
+"""
 
 
-def _token(expires: float) -> str:
+def _token(expires: float, **claims: float) -> str:
     """A token that says when it ends, as a site's server signs it."""
-    parts = [{"alg": "none"}, {"exp": expires, "sub": "me"}]
+    parts = [{"alg": "none"}, {"exp": expires, "sub": "me", **claims}]
     texts = [base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in parts]
     return ".".join([*texts, "c2VjcmV0LXNpZ25hdHVyZQ"])
 
@@ -105,6 +116,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "has expired on 2020-01-0",
             "voms-proxy-init",
         ),
+        ({"x509userproxy": "{home}/early"}, "is valid from .* only .the clock here says", "voms-proxy-init"),
         ({"x509userproxy": "{home}/none"}, "is not there", "voms-proxy-init"),
         ({"use_scitokens": "true"}, "is not set", "htgettoken"),
         ({"scitokens_file": "{home}/token"}, "has expired on ", "htgettoken"),
@@ -116,6 +128,7 @@ def test_what_has_expired_is_found_out_before_jobs_are_submitted(
 ) -> None:
     """The error says which credential, since when, and how to get a new one; nothing secret stands in it."""
     (home / "proxy").write_text(_EXPIRED)
+    (home / "early").write_text(_NOT_YET)
     (home / "token").write_text(_token(time.time() - 60))
     klist = home / "klist"
     klist.write_text("#!/bin/sh\nexit 1\n")
@@ -126,6 +139,30 @@ def test_what_has_expired_is_found_out_before_jobs_are_submitted(
     assert hint in str(caught.value.hint)
     assert "secret" not in str(caught.value)
     assert "c2VjcmV0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "said"),
+    [
+        (3600, 7200, "is valid from 20.* on only .the clock here says 20.*: the clock of one of the two"),
+        (-3600, -5, "has expired on 20.* .the clock here says 20"),
+        (60, 3600, None),
+    ],
+)
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+def test_a_clock_that_is_wrong_by_an_hour_is_told_of(
+    home: Path, claim: str, begins: float, ends: float, said: str | None
+) -> None:
+    """A fresh token that is not valid yet, or not any more, says what time it is here; a minute hinders
+    nobody.
+    """
+    now = time.time()
+    (home / "token").write_text(_token(now + ends, **{claim: now + begins}))
+    if said is None:
+        check_credentials({"scitokens_file": f"{home}/token"})
+    else:
+        with pytest.raises(SubmitError, match=said):
+            check_credentials({"scitokens_file": f"{home}/token"})
 
 
 def test_what_is_valid_is_shown_and_hinders_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -534,5 +534,9 @@ def test_a_silent_site_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "WINGSPAN_POOL" in str(caught.value.hint)
     with pytest.raises(PoolUnavailable, match=variable):
         wingspan.map(abs, [-1])
+    configured(tmp_path, monkeypatch, _OURS)
+    with pytest.raises(PoolUnavailable, match=variable) as caught:
+        choose_pool()
+    assert "WINGSPAN_POOL" not in str(caught.value.hint), "an access point computes nothing"
     (chosen,) = (one for one in explain_choice() if one.chosen)
     assert (chosen.kind, chosen.usable) == ("htcondor", False)

@@ -271,10 +271,24 @@ def _answering(kind: str, reason: str) -> Pool:
     except PoolError as error:
         raise PoolUnavailable(
             f"{reason}, but {error.message}",
-            hint="try again later, or mend that setting; --pool personal, pool='personal' or WINGSPAN_POOL=personal computes on this "
-            "machine instead",
+            hint="try again later, or mend that setting"
+            + (
+                "; --pool personal, pool='personal' or WINGSPAN_POOL=personal computes on this machine instead"
+                if _shared_by_many() is None
+                else ""
+            ),
         ) from error
     return pool
+
+
+def _shared_by_many() -> str | None:
+    """The site that has this machine as an access point; None: it is none."""
+    if not may_have_a_profile():
+        return None
+    from wingspan.pools.profiles import find_profile
+
+    profile = find_profile()
+    return (profile.title or profile.name) if profile.is_access_point() else None
 
 
 def refuse_computation_here(pool: Pool, *, named: bool = True) -> None:
@@ -287,13 +301,8 @@ def refuse_computation_here(pool: Pool, *, named: bool = True) -> None:
     Raises:
         OnAccessPoint: They would.
     """
-    if not pool.runs_here or not may_have_a_profile():
-        return
-    from wingspan.pools.profiles import find_profile
-
-    profile = find_profile()
-    if profile.is_access_point():
-        here = f"this machine is an access point of {profile.title or profile.name}, which many people share"
+    if pool.runs_here and (site := _shared_by_many()) is not None:
+        here = f"this machine is an access point of {site}, which many people share"
         if not named:
             raise OnAccessPoint(
                 f"{here}, and neither HTCondor nor Slurm is configured for this session",

@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,10 @@ __all__ = ["Credential", "check_credentials", "credentials_here", "expired_token
 
 #: Seconds that a program gets to say until when something is valid.
 _PATIENCE = 30
+#: Clocks of two machines may differ by so much: that is no reason to refuse anything.
+_CLOCKS_DIFFER = timedelta(minutes=2)
+#: What has expired within this time may be fresh, and a clock wrong.
+_LATELY = timedelta(days=1)
 #: The largest file that can be a token (bytes).
 _LARGEST = 1 << 20
 
@@ -63,10 +67,19 @@ def _moment(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _ended(expires: datetime | None) -> str | None:
-    if expires is None or expires > datetime.now(timezone.utc):
+def _untimely(begins: datetime | None, expires: datetime | None) -> str | None:
+    """What is wrong with a credential that is valid from `begins` to `expires`; None: it is valid now.
+
+    A fresh one that has expired, or is not valid yet, tells of a clock that is wrong, here or where it was
+    made: so the clock here is told, too.
+    """
+    now = datetime.now(timezone.utc)
+    clock = f"the clock here says {_moment(now)}"
+    if begins is not None and begins - now > _CLOCKS_DIFFER:
+        return f"is valid from {_moment(begins)} on only ({clock}: the clock of one of the two machines is wrong)"
+    if expires is None or expires > now:
         return None
-    return f"has expired on {_moment(expires)}"
+    return f"has expired on {_moment(expires)}" + (f" ({clock})" if now - expires < _LATELY else "")
 
 
 # -- X.509 proxies -------------------------------------------------------------------------------------------
@@ -86,14 +99,16 @@ def _proxy(place: str) -> Credential:
     program = shutil.which("openssl")
     if program is None:
         return found
-    said = _say([program, "x509", "-in", place, "-noout", "-enddate"])
+    said = _say([program, "x509", "-in", place, "-noout", "-startdate", "-enddate"])
     try:
-        # notAfter=Nov 30 18:26:40 2026 GMT
-        text = (said or "").strip().partition("=")[2].removesuffix(" GMT")
-        expires = datetime.strptime(text, "%b %d %H:%M:%S %Y").replace(tzinfo=timezone.utc)
+        # notBefore=Nov 30 06:26:40 2026 GMT, and a line with notAfter=
+        begins, expires = (
+            datetime.strptime(line.partition("=")[2], "%b %d %H:%M:%S %Y GMT").replace(tzinfo=timezone.utc)
+            for line in (said or "").splitlines()
+        )
     except ValueError:
         return attrs.evolve(found, problem="is no certificate")
-    return attrs.evolve(found, expires=expires, problem=_ended(expires))
+    return attrs.evolve(found, expires=expires, problem=_untimely(begins, expires))
 
 
 def _say(command: list[str]) -> str | None:
@@ -117,17 +132,25 @@ def _say(command: list[str]) -> str | None:
 
 
 def _token(kind: str, place: str, text: str, renew: str) -> Credential:
-    """What a JSON Web Token says of itself (RFC 7519, ``exp``); its signature is for the server to check."""
+    """What a JSON Web Token says of itself (RFC 7519: ``exp``, ``nbf``, ``iat``); its signature is for the
+    server to check.
+    """
     found = Credential(kind=kind, place=place, renew=renew)
     parts = text.strip().split(".")
     if len(parts) != 3:
         return found  # another kind of token: only the server knows
     with contextlib.suppress(ValueError, OverflowError, OSError):
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        if isinstance(claims, dict) and isinstance(claims.get("exp"), int | float):
-            expires = datetime.fromtimestamp(claims["exp"], timezone.utc)
-            return attrs.evolve(found, expires=expires, problem=_ended(expires))
+        if isinstance(claims, dict):
+            expires, *begins = (_time_of(claims, name) for name in ("exp", "nbf", "iat"))
+            first = max((one for one in begins if one is not None), default=None)
+            return attrs.evolve(found, expires=expires, problem=_untimely(first, expires))
     return found
+
+
+def _time_of(claims: Mapping[str, Any], name: str) -> datetime | None:
+    value = claims.get(name)
+    return datetime.fromtimestamp(value, timezone.utc) if isinstance(value, int | float) else None
 
 
 def _read(path: str | Path) -> str | None:
