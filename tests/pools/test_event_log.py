@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("htcondor2")
 
@@ -37,3 +39,21 @@ def test_an_event_that_cannot_be_read_is_passed_over(tmp_path, junk):
     assert states[-1] == "removed"
     reader.close()
     assert submitted_clusters(log) == {"3": (1, "")}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=4))
+def test_an_event_is_told_once_it_is_whole(tmp_path_factory, cuts):
+    """However a log grows, each event is told once, in its order; nobody waits for the rest of a half-written
+    one, for which HTCondor's reader would take a second each time.
+    """
+    log = tmp_path_factory.mktemp("log") / "events.log"
+    reader, left, states = EventLog(log), (SUBMITTED + EXECUTING + REMOVED).encode(), []
+    for cut in [*cuts, len(left)]:
+        with log.open("ab") as file:
+            file.write(left[:cut])
+        left = left[cut:]
+        states += [event.state.value for event in reader.poll()]
+        whole = log.read_bytes().count(b"...\n")
+        assert states == ["idle", "running", "removed"][:whole]
+    reader.close()

@@ -1,7 +1,12 @@
-"""HTCondor's job event log, read with HTCondor's own reader, as `JobEvent`."""
+"""HTCondor's job event log, read with HTCondor's own reader, as `JobEvent`.
+
+The reader is asked only for events that are written to their ends. At a half-written one it would sleep for a
+second, with the whole process, and of one of which a few bytes are there it would lose the event.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 from collections.abc import Iterator
@@ -27,6 +32,8 @@ ASKS_FOR_MORE = "asks for more, through wingspan"
 _TOOK_TOO_MUCH_CODES, _OF_MEMORY = (21, 34), 102
 #: At most so many unreadable events are passed over at a time.
 _MOST_UNREADABLE = 100
+#: The line that ends an event, and how many bytes are searched for it at a time.
+_END, _PIECE = b"...", 1 << 20
 
 
 class EventLog:
@@ -36,6 +43,7 @@ class EventLog:
         self._path = path
         self._log: JobEventLog | None = None
         self._parked: Any = None
+        self._whole = _Whole(path)
         self._lock = threading.RLock()
         #: How often the memory of each job was raised.
         self._raised: dict[tuple[str, int], int] = {}
@@ -46,7 +54,9 @@ class EventLog:
             if self._log is None and not self._open():
                 return []
             _open_logs.use(self)
-            told = [_translate(event) for event in _events(self._log)]
+            if not self._whole.look():
+                return []
+            told = [_translate(event) for event in _events(self._log, self._whole)]
             return [self._counted(event) for event in told if event is not None]
 
     def _counted(self, event: JobEvent) -> JobEvent:
@@ -99,13 +109,44 @@ class EventLog:
 _open_logs = OpenFiles(64, EventLog._park)
 
 
-def _events(log: JobEventLog) -> Iterator[Any]:
+class _Whole:
+    """How many events of a log are written to their ends and have not been read.
+
+    Attributes:
+        left: Not fewer than there are: after unreadable events it may be more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._searched = 0
+        self.left = 0
+
+    def look(self) -> bool:
+        """Look for new ones; true if some are left."""
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
+            file.seek(self._searched)
+            rest = b""
+            while piece := file.read(_PIECE):
+                lines, _, rest = (rest + piece).rpartition(b"\n")
+                self.left += [line.rstrip() for line in lines.split(b"\n")].count(_END)
+            self._searched = file.tell() - len(rest)
+        return self.left > 0
+
+
+def _events(log: JobEventLog, whole: _Whole) -> Iterator[Any]:
     """New events of `log`, without those that a full disk or a dying machine has cut."""
     import htcondor2  # imported before, to make `log`
 
     for _ in range(_MOST_UNREADABLE):
         try:
-            yield from log.events(0)
+            events = log.events(0)
+            while whole.left > 0:
+                event = next(events, None)
+                if event is None:
+                    whole.left = 0
+                    break
+                whole.left -= 1
+                yield event
         except htcondor2.HTCondorException:
             continue  # the reader has passed it; the scheduler is asked about the job after a silence
         return
@@ -116,16 +157,14 @@ def submitted_clusters(path: Path) -> dict[str, tuple[int, str]]:
 
     The schedd writes this, whatever becomes of the submitter.
     """
-    if not path.exists():
+    if not (whole := _Whole(path)).look():
         return {}
-    import contextlib
-
     from wingspan.pools.personal.activation import import_bindings
 
     htcondor2 = import_bindings()
     found: dict[str, tuple[int, str]] = {}
     with contextlib.suppress(htcondor2.HTCondorException), htcondor2.JobEventLog(str(path)) as log:
-        for event in _events(log):
+        for event in _events(log, whole):
             if event.type is htcondor2.JobEventType.SUBMIT:
                 count, notes = found.get(str(event.cluster), (0, str(event.get("UserNotes") or "")))
                 found[str(event.cluster)] = (count + 1, notes)
