@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import os
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import click
 import pytest
+import tomlkit
 
 import wingspan
 from wingspan.cli._main import cli
@@ -75,6 +79,27 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
     lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert lost == []
+
+
+def faults_of(language: str, text: str) -> Iterator[str]:
+    """What is wrong with Python or TOML of a page that no session executes."""
+    if language == "toml":
+        tomlkit.parse(text)
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "wingspan":
+            if not hasattr(wingspan, node.attr):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "wingspan.Options":
+            known = attrs.fields_dict(wingspan.Options)
+            yield from (str(word.arg) for word in node.keywords if word.arg and word.arg not in known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_not_executed_can_be_read(page: Path) -> None:
+    """Python and TOML of a page parse, and name what `wingspan` and its options have."""
+    blocks = re.findall(r"^ *```(python|toml)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    assert [fault for language, text in blocks for fault in faults_of(language, textwrap.dedent(text))] == []
 
 
 def not_there(line: str) -> list[str]:
