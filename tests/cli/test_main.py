@@ -60,6 +60,14 @@ def test_every_command_has_help(run: Run) -> None:
         assert len(short) <= 75
 
 
+@pytest.mark.parametrize("group", ["edit", "env", "image", "pool", "profile", "store"])
+def test_lists_of_commands_cut_no_sentence_off(run: Run, group: str) -> None:
+    """What a group says of its commands is said to the end, on several lines if need be."""
+    listed = run(group, "--help").out.partition("Commands:\n")[2]
+    assert len(listed.splitlines()) > 1
+    assert "..." not in listed
+
+
 def test_a_mistyped_command_names_the_nearest(run: Run) -> None:
     """A usage error, exit code 2, with a suggestion."""
     code, _, err = run("statsu")

@@ -159,6 +159,12 @@ class Group(click.Group):
             ctx.fail(f"no command {args[0]!r}. {hint.replace('did you', 'Did you', 1)}")
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the whole first sentence of each, which click would cut at 80 columns."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(1000)) for name, one in commands if one])
+
 
 #: Nobody types these.
 FOR_PROGRAMS = frozenset({"serve"})

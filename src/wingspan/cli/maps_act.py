@@ -10,6 +10,7 @@ import click
 
 from wingspan._words import counted
 from wingspan.cli._asks import asks_again, said
+from wingspan.cli._main import Group
 from wingspan.cli._output import TAG, confirm, notes, refuse_beyond, selected, several_maps
 from wingspan.cli._terminal import echo
 
@@ -61,7 +62,7 @@ def resume(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) -
     _act("resume", "goes on", selected(tags, patterns, everything))
 
 
-@click.group()
+@click.group(cls=Group)
 def edit() -> None:
     """Change what the jobs of a map ask for."""
 

@@ -134,7 +134,7 @@ def env(directory: Path | None) -> None:
 @_directory
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
 def run(directory: Path | None, command: tuple[str, ...]) -> None:
-    """Run one of HTCondor's commands against the pool, such as: wingspan pool run condor_q -better"""
+    """Run one of HTCondor's commands against the pool, such as wingspan pool run condor_q -nobatch."""
     import os
 
     from wingspan.errors import WingspanError
