@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import wingspan
 from _waiting import PATIENCE
 from wingspan import Options
+from wingspan.cli.maps import status
 from wingspan.errors import SettingsError, UnknownOption
 from wingspan.lint import lint
 from wingspan.maps._errors import InvalidInputs
@@ -118,17 +121,33 @@ def test_entries_that_cannot_be(options: dict[str, Any], error: type[Exception],
 
 
 def test_workers_that_join_go_to_each_group(data_dir: Path, gate: Any) -> None:
-    """No worker could do components whose jobs are to have different attributes."""
+    """No worker could do components whose jobs are to have different attributes; it is so, too, where nothing
+    of the map was read before.
+    """
     wait = gate.wait
     m = wingspan.map(
-        lambda x: wait() or x, range(4), pool="local", options=Options(custom={"A": [1, 1, 2, 2]}, workers=2)
+        lambda x: wait() or x, range(4), pool="local", options=Options(custom={"A": [1, 1, 2, 2]}, workers=0)
     )
-    m.add_workers(2)
-    joined = [entry.needs for entry in m._folder.submissions.entries()[-2:]]
-    assert joined == [{"custom": {"A": 1}}, {"custom": {"A": 2}}]
+    for _ in range(2):
+        m.add_workers(2)
+        joined = [entry.needs for entry in m._folder.submissions.entries()[-2:]]
+        assert joined == [{"custom": {"A": 1}}, {"custom": {"A": 2}}]
     gate.open()
     m.wait(PATIENCE)
     assert list(m) == [0, 1, 2, 3]
+
+
+def test_the_status_says_what_components_ask_for(data_dir: Path) -> None:
+    """One line for each group, with what it asks for beyond the map's options; the same as JSON."""
+    options = Options(
+        request_memory=["100MB", "200MB", "100MB"], custom={"Project": ["a", "b", "a"], "Same": 1}
+    )
+    wingspan.map(abs, range(3), pool="local", tag="told", options=options).wait(PATIENCE)
+    told = CliRunner().invoke(status, ["told"]).output
+    assert "  asks for   memory 100MB, Project a: component 0, 2\n" in told
+    assert "  asks for   memory 200MB, Project b: component 1\n" in told
+    record = json.loads(CliRunner().invoke(status, ["told", "--json"]).output)
+    assert record["requests"][1] == {"components": "1", "request_memory": 200 << 20, "Project": "b"}
 
 
 def test_a_chain_has_entries_of_components(data_dir: Path) -> None:

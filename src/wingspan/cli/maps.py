@@ -23,6 +23,7 @@ from wingspan.cli._output import (
 from wingspan.cli._streams import last_lines
 from wingspan.cli._terminal import echo, echo_raw
 from wingspan.cli._watch import watch_until_done, watching
+from wingspan.jobs import Size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,6 +175,11 @@ def status(*, tag: str, each: bool, watch: bool, as_json: bool, as_csv: bool) ->
             component: {"fraction": told.fraction, "message": told.message, "time": told.time}
             for component, told in one.progress.items()
         }
+        if len(requests := one.requests) > 1:
+            record["requests"] = [
+                {"components": ranges_text(request.components), **request.beyond(one.options)}
+                for request in requests
+            ]
         if each:
             record["statuses"] = [one_status.value.lower() for one_status in one.statuses]
         print_json(record)
@@ -203,6 +209,7 @@ def _status_text(one: Map, each: bool) -> str:
             f"  components {lasting(seen.wall)} all together, {lasting(seen.cpu)} of it processor time, "
             f"at most {sized(seen.peak_memory)} of memory each"
         )
+    lines += _request_lines(one)
     lines += _progress_lines(one)
     lines.append(f"  folder     {one.path}")
     if one.output_files.root.is_dir():
@@ -219,6 +226,34 @@ def _status_text(one: Map, each: bool) -> str:
     if seen.counts[ComponentStatus.ERRORED]:
         lines.append(f"wingspan errors {seen.tag} shows what failed")
     return "\n".join(lines)
+
+
+#: How many groups of components are shown, and so many components of each.
+_MOST_GROUPS, _MOST_MEMBERS = 8, 12
+
+
+def _request_lines(one: Map) -> list[str]:
+    """What components ask for, where they ask for different things."""
+    requests, lines = one.requests, []
+    if len(requests) == 1:
+        return []
+    for request in requests[:_MOST_GROUPS]:
+        asked = [
+            f"{name.removeprefix('request_')} {_size_or(name, value)}"
+            for name, value in request.beyond(one.options).items()
+        ]
+        numbers = ranges_text(request.components[:_MOST_MEMBERS])
+        more = ", …" if len(request.components) > _MOST_MEMBERS else ""
+        lines.append(f"  asks for   {', '.join(asked) or 'the usual'}: component {numbers}{more}")
+    if len(requests) > _MOST_GROUPS:
+        lines.append(f"  and {len(requests) - _MOST_GROUPS} other groups")
+    return lines
+
+
+def _size_or(name: str, value: Any) -> str:
+    """A size for people, or what else it is."""
+    is_size = name in ("request_memory", "request_disk") and isinstance(value, int)
+    return size_text(Size(value)) if is_size else str(value)
 
 
 #: How many running components are shown: those that have done least.

@@ -10,6 +10,7 @@ import attrs
 from wingspan._files import lock
 from wingspan._words import counted
 from wingspan.jobs import parse_size, size_text
+from wingspan.maps._entries import ENTRIES
 from wingspan.maps._errors import ComponentError, InvalidInputs, MapError
 from wingspan.maps._folder import told
 from wingspan.maps._options import Options
@@ -61,6 +62,24 @@ class Request:
     components: tuple[int, ...]
     options: Options
 
+    def beyond(self, usual: Options) -> dict[str, Any]:
+        """What of it is not the map's `usual`: amounts and times by option, attributes and commands by name.
+
+        >>> asked = Options(request_cpus=2, custom={"Project": "a", "Same": 1})
+        >>> Request(components=(0,), options=asked).beyond(Options(custom={"Same": 1}))
+        {'request_cpus': 2, 'Project': 'a'}
+        """
+        mine, theirs = self.options.as_dict(), usual.as_dict()
+        found: dict[str, Any] = {}
+        for name, value in mine.items():
+            if value == theirs[name]:
+                continue
+            if name in ENTRIES:
+                found.update({one: said for one, said in value.items() if said != theirs[name].get(one)})
+            else:
+                found[name] = value
+        return found
+
 
 class Changing(Reports):
     """What can be changed about a map."""
@@ -80,6 +99,8 @@ class Changing(Reports):
         [((0, 1), 100), ((2,), 200)]
         """
         self._keeper.refresh()
+        if not any(plan.has_needs for plan in self._keeper.results.plans.values()):
+            return (Request(components=tuple(range(self._keeper.results.n)), options=self.options),)
         return tuple(
             Request(components=tuple(members), options=options)
             for options, members in self._keeper.requests()

@@ -147,6 +147,7 @@ class Submits:
             return on_each(self.folder, add, once=count is not None)
         pool = pool or self._pool(self.folder.info.pool)
         pool.make_ready()
+        self.results.poll()  # of a map that was opened just now, no round is known
         if any(plan.has_needs for plan in self.results.plans.values()):
             if count is not None:
                 groups = unfinished_groups(self.results)

@@ -92,6 +92,7 @@ def render_map(
     check_empty(path)
     found._folder.read_info()
     found._folder.check_inputs()
+    found._keeper.refresh()
     count = found._folder.info.workers if workers is None else workers
     if not 1 <= count <= _MOST_WORKERS:
         raise SettingsError(
