@@ -80,6 +80,42 @@ def test_a_rehearsal_puts_no_output_file_elsewhere(tmp_path: Path) -> None:
     assert not (tmp_path / "sub").exists()
 
 
+@pytest.mark.parametrize(
+    ("named", "sent", "said"),
+    [
+        (
+            "sub/data.csv",
+            [],
+            "is here and does not go along: {how} sends it, and the job finds it as data.csv",
+        ),
+        (
+            "sub/data.csv",
+            ["sub/data.csv"],
+            "is not on the worker: it goes along, and the job finds it as data.csv",
+        ),
+        (
+            "{here}/sub/data.csv",
+            [],
+            "is here and not on the worker: {how} sends it, and the job finds it as data.csv",
+        ),
+    ],
+)
+def test_a_file_of_a_folder_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, sent: list[str], said: str
+) -> None:
+    """Files of Options(input_files=…) lie in the working folder by their names: the advice says so, whether
+    or not the file goes along.
+    """
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/data.csv").write_text("1")
+    named = named.format(here=tmp_path)
+    options = wingspan.Options(input_files=sent)
+    done = wingspan.starmap(open, [(named,)], rehearse=True, pool="local", options=options)
+    how = "Options(input_files=['sub/data.csv'])"
+    assert done.missed == (f"{named} {said.format(how=how)}",)
+
+
 def test_a_component_that_misses_a_file_is_told_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def _told(made: Map, name: str, job: JobDescription, done: Execution) -> Rehears
         shows=done.sandbox.shows,
         sent=frozenset(Path(one).name for one in made.options.input_files),
         how="Options(input_files=[{!r}])".format,
+        by_name=True,
     )
     return Rehearsal(
         name=f"the first component of {name}",

@@ -37,6 +37,8 @@ class Here:
         shows: Whether the job sees what lies at this path here.
         sent: Places in the job's folder of what goes along.
         how: How a file is sent, of its path: ``"--input data.csv"``.
+        by_name: What is sent lies in the job's folder by its name alone; else what is below `base` keeps its
+            relative path.
     """
 
     base: Path
@@ -45,6 +47,11 @@ class Here:
     shows: Callable[[str], bool]
     sent: frozenset[str]
     how: Callable[[str], str]
+    by_name: bool = False
+
+    def arrival(self, path: str) -> str:
+        """Where a job finds a file that is sent, of its path relative to `base`."""
+        return Path(path).name if self.by_name else path
 
 
 def missed(printed: str, here: Here) -> tuple[str, ...]:
@@ -115,10 +122,11 @@ def _absolute(word: str, here: Here) -> str | None:
     if path == Path("/") or here.shows(word) or not path.exists():
         return None
     if path.is_relative_to(here.base) and path != here.base:
-        place = path.relative_to(here.base).as_posix()
+        given = path.relative_to(here.base).as_posix()
+        place = here.arrival(given)
         if place in here.sent:
             return f"{word} is not on the worker: it goes along, and the job finds it as {place}"
-        return f"{word} is here and not on the worker: {here.how(place)} sends it, and the job finds it as {place}"
+        return f"{word} is here and not on the worker: {here.how(given)} sends it, and the job finds it as {place}"
     return f"{word} is here and not on the worker: {here.how(word)} sends it, and the job finds it as {path.name}"
 
 
@@ -128,7 +136,11 @@ def _relative(word: str, here: Here) -> str | None:
     if any(word.startswith(f"{place}/") for place in here.sent):
         return None
     if (here.base / word).exists():
-        return f"{word} is here and does not go along: {here.how(word)} sends it"
+        place = here.arrival(word)
+        found = "" if place == word else f", and the job finds it as {place}"
+        if place in here.sent:
+            return f"{word} is not on the worker: it goes along{found}"
+        return f"{word} is here and does not go along: {here.how(word)} sends it{found}"
     if word.startswith(".") and (here.home / word).exists():
         return f"~/{word} is in your home, which the worker does not have: {here.how(str(here.home / word))} sends it"
     return None
