@@ -6,26 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from _each_engine import SCHEDULERS, use_engine
 from _waiting import PATIENCE, until
 from wingspan import htmap
 from wingspan.htmap import ComponentStatus, MapOptions, exceptions
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("personal", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
-    ]
-)
-def _engine(request, data_dir, monkeypatch):
+@pytest.fixture(params=SCHEDULERS)
+def _engine(request, data_dir):
     """Maps run there."""
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    else:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    htmap.settings["WINGSPAN.POOL"] = request.param
+    htmap.settings["WINGSPAN.POOL"] = use_engine(request, request.param)
 
 
 @pytest.mark.usefixtures("_engine")

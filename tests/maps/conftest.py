@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from _each_engine import engine
 from _gate import gate
 from _own_folders import data_dir
 from _waiting import PATIENCE
@@ -32,21 +33,3 @@ def other_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[st
         return done
 
     return run
-
-
-@pytest.fixture(
-    params=[
-        "local",
-        pytest.param("personal", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
-    ]
-)
-def engine(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each engine that maps run on, ready: the name of its pool."""
-    if request.param == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    return str(request.param)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
+from _each_engine import SCHEDULERS, use_engine
 from _waiting import until
 from wingspan import Options
 from wingspan.worker.checkpoints import Checkpoints
@@ -136,23 +137,12 @@ def test_a_torn_checkpoint_is_never_taken(tmp_path_factory, cut, flip, sizes):
     assert reader.restore(7, "functions/other.pkl", str(out)) is None
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("personal", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
-    ],
-)
+@pytest.mark.parametrize("engine", SCHEDULERS)
 def test_a_component_goes_on_after_an_eviction(engine, counting, gate, request, data_dir, monkeypatch):
     """On HTCondor by chirp, on Slurm by the shared file system: progress is seen, and what was kept is there
     in the next job.
     """
-    if engine == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    else:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+    use_engine(request, engine)
     work = data_dir.parent / "work"
     work.mkdir()
     monkeypatch.chdir(work)

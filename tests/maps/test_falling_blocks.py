@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _each_engine import use_engine
 from wingspan.maps import _create, _shares
 from wingspan.pools.htcondor import PersonalHTCondorPool
 from wingspan.worker import rounds
@@ -45,8 +46,7 @@ def test_a_map_whose_blocks_fall_is_done_and_rerun(few_are_many, engine, request
     """
     pool = engine
     if engine == "elsewhere":
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+        use_engine(request, "personal")
         pool = _Elsewhere()
     folder = str(data_dir / "maps")
 

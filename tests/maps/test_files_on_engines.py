@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import wingspan
+from _each_engine import ENGINES, use_engine
 from _waiting import PATIENCE
 from wingspan import Options, TransferPath
 from wingspan.pools.htcondor import PersonalHTCondorPool
@@ -32,22 +33,16 @@ class _Elsewhere(PersonalHTCondorPool):
 
 @pytest.fixture(
     params=[
-        "local",
-        pytest.param("personal", marks=pytest.mark.htcondor),
+        *ENGINES,
         pytest.param("elsewhere", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
     ]
 )
-def pool(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def pool(request: pytest.FixtureRequest, data_dir: Path) -> Any:
     """Each test that asks for it runs on each engine."""
-    if request.param == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    if request.param in ("personal", "elsewhere"):
-        directory = request.getfixturevalue("personal_pool").directory
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(directory)
-    return _Elsewhere() if request.param == "elsewhere" else request.param
+    if request.param == "elsewhere":
+        use_engine(request, "personal")
+        return _Elsewhere()
+    return use_engine(request, request.param)
 
 
 def test_files_in_and_out(pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

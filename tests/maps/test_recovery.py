@@ -23,26 +23,6 @@ from wingspan.pools.personal.processes import ProcessIdentity
 RUNNING = ComponentStatus.RUNNING
 
 
-@pytest.fixture(
-    params=[
-        "local",
-        pytest.param("personal", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
-    ]
-)
-def any_pool(request, data_dir, monkeypatch):
-    """Each test that asks for it runs on each pool."""
-    if request.param == "slurm":
-        cluster = request.getfixturevalue("slurm_cluster")
-        for name, value in cluster.environment().items():
-            monkeypatch.setenv(name, value)
-    if request.param == "personal":
-        pool = request.getfixturevalue("personal_pool")
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(pool.directory)
-    return request.param
-
-
 def test_every_way_to_read_gives_what_was_done_again():
     """After a rerun of one of many quick components all ways to read outputs give its new value, and the
     others their old one.
@@ -117,12 +97,12 @@ wingspan.map(work, [1, 2], tag="adopted", pool=sys.argv[1], options=options)
 """
 
 
-def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_path):
+def test_workers_of_a_killed_submitter_are_found(engine, other_python, tmp_path):
     """Workers that nobody has written down are the map's: they are held, released and removed with it,
     and no others are started.
     """
     go = tmp_path / "go"
-    assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
+    assert other_python(_SUBMITTER, engine, go, check=False).returncode == -signal.SIGKILL
     m = wingspan.load("adopted")
     until(lambda: all(status is RUNNING for status in m.statuses), "both run")
     m.hold()
@@ -131,11 +111,11 @@ def test_workers_of_a_killed_submitter_are_found(any_pool, other_python, tmp_pat
     until(lambda: m.status().counts[RUNNING] == 2, "both run again")
     go.touch()
     assert list(m.iter(timeout=PATIENCE)) == [1, 4]
-    if any_pool != "local":  # there others take the place of those that were held
+    if engine != "local":  # there others take the place of those that were held
         assert len(submissions(m)) == 1
     m.remove()
     go.unlink()
-    assert other_python(_SUBMITTER, any_pool, go, check=False).returncode == -signal.SIGKILL
+    assert other_python(_SUBMITTER, engine, go, check=False).returncode == -signal.SIGKILL
     found = wingspan.load("adopted")
     until(lambda: found.status().counts[RUNNING] == 2, "both run")
     pids = [start.facts["pid"] for start in found._keeper.results.starts.values()]
@@ -155,7 +135,7 @@ def is_at_work(pid: int, folder: Path) -> bool:
     return str(folder).encode() in words or any(link.startswith(str(folder)) for link in links)
 
 
-def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
+def test_what_runs_for_ever_is_ended_when_it_is_done_again(engine, tmp_path):
     """A rerun of a component that has no end stops it: one process works on it, not two; a rerun of what
     is missing leaves it alone.
     """
@@ -169,7 +149,7 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
         return x
 
     options = wingspan.Options(workers=1, request_memory="64MB")
-    m = wingspan.map(endless, [7], tag="endless", pool=any_pool, options=options)
+    m = wingspan.map(endless, [7], tag="endless", pool=engine, options=options)
     until(lambda: m.statuses == [RUNNING], "it runs")
     first = beats.read_text().split()[0]
     assert m.rerun().components == ()
@@ -185,13 +165,13 @@ def test_what_runs_for_ever_is_ended_when_it_is_done_again(any_pool, tmp_path):
     assert not m.errors
 
 
-def test_every_question_to_a_map_that_another_has_removed_is_answered(any_pool, other_python, gate):
+def test_every_question_to_a_map_that_another_has_removed_is_answered(engine, other_python, gate):
     """While its workers are at work another process removes the map: MapRemoved, whatever is asked, and
     no folder is left or made anew.
     """
     wait = gate.wait
     options = wingspan.Options(workers=2, block_size=1, request_memory="64MB")
-    m = wingspan.map(lambda x: wait(), [1, 2], tag="gone", pool=any_pool, options=options)
+    m = wingspan.map(lambda x: wait(), [1, 2], tag="gone", pool=engine, options=options)
     until(lambda: m.status().counts[RUNNING] == 2, "both run")
     other_python("import wingspan; wingspan.remove('gone')")
     for ask in (

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _each_engine import use_engine
 from _waiting import PATIENCE
 from wingspan.maps._code import describe, what_differs
 from wingspan.worker import rounds
@@ -83,9 +84,7 @@ def test_what_failed_is_done_with_the_function_that_is_given(
     """Failures get outputs of the new function, the others keep theirs; another session knows which is of
     which.
     """
-    if pool == "personal":
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+    use_engine(request, pool)
     m = wingspan.map(bad, range(6), tag="mended", pool=pool)
     m.wait(errors_ok=True)
     again = m.rerun(m.errors, function=good)

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import wingspan
+from _each_engine import use_engine
 from _waiting import PATIENCE, until
 from wingspan.cli.maps import status as cli_status
 from wingspan.errors import PoolError, SettingsError
@@ -26,13 +27,9 @@ POOLS = ["local", "personal", "slurm"]
 
 
 @pytest.fixture
-def pools(request: pytest.FixtureRequest, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def pools(request: pytest.FixtureRequest) -> list[str]:
     """All engines, ready."""
-    data_dir.mkdir(exist_ok=True)
-    (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-        monkeypatch.setenv(name, value)
-    return POOLS
+    return [use_engine(request, name) for name in POOLS]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import wingspan
+from _each_engine import SCHEDULERS, use_engine
 from _waiting import until
 from wingspan import ComponentCancelled, ComponentStatus, ComponentTimeout, Options
 from wingspan.cli._main import cli
@@ -208,21 +209,10 @@ def test_maps_of_earlier_versions_cannot_be_told(gate):
     m.wait()
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("personal", marks=pytest.mark.htcondor),
-        pytest.param("slurm", marks=pytest.mark.slurm),
-    ],
-)
-def test_components_are_cancelled_on_every_engine(engine, request, data_dir, monkeypatch):
+@pytest.mark.parametrize("engine", SCHEDULERS)
+def test_components_are_cancelled_on_every_engine(engine, request):
     """One that has no end is ended, and one that waits is not begun."""
-    if engine == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    else:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
+    use_engine(request, engine)
 
     def work(x):
         if x:

@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 import wingspan
+from _each_engine import use_engine
 from _own_folders import data_dir
 from _waiting import PATIENCE
 from wingspan.runs import run_names
@@ -46,13 +47,8 @@ def test_the_notebook_does_what_it_says(
 ) -> None:
     """All cells run, their results are what the text announces, and no map or run is left."""
     pool, results = RESULTS[path.stem]
-    if pool == "personal":
-        data_dir.mkdir(exist_ok=True)
-        (data_dir / "personal-pool").symlink_to(request.getfixturevalue("personal_pool").directory)
-    elif pool == "slurm":
-        for name, value in request.getfixturevalue("slurm_cluster").environment().items():
-            monkeypatch.setenv(name, value)
-    else:
+    use_engine(request, pool)
+    if pool not in ("personal", "slurm"):
         monkeypatch.setenv("WINGSPAN_POOL", pool)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     work = tmp_path / "work"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
+from tests.pools.test_conformance import ToyPool
 
 import wingspan
 from wingspan.pools import Pool
@@ -91,9 +93,11 @@ def test_what_counts_as_asking(line: str) -> None:
     assert switches(line) == [1]
 
 
-@pytest.mark.parametrize("pool", [HTCondorPool, PersonalHTCondorPool, LocalPool, SlurmPool])
+@pytest.mark.parametrize("pool", [HTCondorPool, PersonalHTCondorPool, LocalPool, SlurmPool, ToyPool])
 def test_each_pool_says_all(pool: type[Pool]) -> None:
     """What the protocol names is there, in the class: nobody has to make a pool to know it."""
     made_later = {"place"}
-    for name in Pool.__annotations__.keys() - made_later:
+    methods = {name for name, value in vars(Pool).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert "submit" in methods
+    for name in (Pool.__annotations__.keys() - made_later) | methods:
         assert getattr(pool, name, ...) is not ..., f"{pool.__name__} does not say {name}"

@@ -7,7 +7,7 @@ from wingspan._lazy import lazy_names
 # The same as `typing.TYPE_CHECKING`; importing `typing` would cost more than everything else here.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wingspan.pools._base import Action, Changed, JobEvent, JobState, JobWatcher, Pool
+    from wingspan.pools._base import Action, Changed, JobEvent, JobState, JobWatcher, PlainPool, Pool
     from wingspan.pools._explain import Candidate, explain_choice
     from wingspan.pools._select import (
         Choice,
@@ -31,6 +31,7 @@ __all__ = [
     "JobEvent",
     "JobState",
     "JobWatcher",
+    "PlainPool",
     "Pool",
     "check_kind",
     "choose_pool",
@@ -46,7 +47,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Action", "Changed", "JobEvent", "JobState", "JobWatcher", "Pool"), "._base"),
+    **dict.fromkeys(
+        ("Action", "Changed", "JobEvent", "JobState", "JobWatcher", "PlainPool", "Pool"), "._base"
+    ),
     **dict.fromkeys(("Candidate", "explain_choice"), "._explain"),
 }
 

@@ -1,4 +1,7 @@
-"""An engine that Wingspan does not know: what a pool says of itself is all that maps and runs ask."""
+"""What maps and runs ask of every engine.
+
+A toy engine, which Wingspan does not know, does it with no more than what `PlainPool` leaves open.
+"""
 
 from __future__ import annotations
 
@@ -7,48 +10,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests._waiting import PATIENCE, until
 
 import wingspan
-from wingspan.jobs import JobDescription, Resources, Submission
-from wingspan.pools import Action, JobEvent, JobState, Pool, _select, get_pool, register
+from _each_engine import ENGINES, use_engine
+from _own_folders import data_dir
+from _waiting import PATIENCE, until
+from wingspan.jobs import JobDescription, Submission
+from wingspan.pools import Action, JobEvent, JobState, PlainPool, Pool, _select, get_pool, register
 from wingspan.pools.gpus import Gpu
 from wingspan.progress import NO_PROGRESS, Progress
 
+__all__ = ["data_dir"]
 
-class ToyPool:
+
+class ToyPool(PlainPool):
     """Starts every job as a child of this process, at once. Jobs that are held end."""
 
     kind = "toy"
-    place: str | None = None
-    transport = "file"
-    shares_files = True
     runs_here = True
-    warms_up = False
-    moves_files = False
-    writes_log = False
     ends_held_jobs = True
     answers_at_once = True
-    fetches_urls = False
-    container_universe = False
-    takes_requirements = False
-    follows_site = False
-    renders_profile = False
-    hands_out_gpus = True
-    sends_mail = False
-    brings_back = False
-    raises_memory = False
-    limits_memory = True
-    orders_jobs = False
-    rewards_short_jobs = False
     own = True
-    elsewhere = False
-    shells = None
 
     def __init__(self) -> None:
         self.jobs: dict[str, list[subprocess.Popen[bytes]]] = {}
@@ -63,38 +49,11 @@ class ToyPool:
     def make_ready(self, progress: Progress = NO_PROGRESS) -> None:
         """It is ready."""
 
-    def warm_up(self, archive: Path, count: int) -> None:
-        """It cannot."""
-
-    def cool_down(self) -> None:
-        """Nothing was prepared."""
-
     def default_workers(self, count: int) -> int:
         return min(count, 2)
 
-    def largest_submission(self, count: int) -> int:
-        return count
-
-    def queued_jobs(self) -> int | None:
-        return None
-
     def gpus(self) -> list[Gpu]:
         return []
-
-    def why_no_gpu(self, resources: Resources) -> tuple[str, str] | None:
-        return None
-
-    def check_gpus(self, job: JobDescription) -> None:
-        """It has none, and nobody asks."""
-
-    def machine_ads(self, constraint: str, projection: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
-        return []
-
-    def tools(self) -> Mapping[str, str]:
-        return {}
-
-    def why_no_shell(self) -> str | None:
-        return "it is a toy"
 
     def submit(self, job: JobDescription) -> Submission:
         cluster = f"{os.getpid()}-{time.time_ns()}"
@@ -114,18 +73,6 @@ class ToyPool:
                 stdout=out,
                 stderr=err,
             )
-
-    def unavailable_reason(self) -> str | None:
-        return None
-
-    def why_waiting(self, submissions: Sequence[Submission], folder: Path) -> str | None:
-        return None
-
-    def revive(self) -> None:
-        """It never stops."""
-
-    def reschedule(self) -> None:
-        """Nothing waits."""
 
     def act(self, action: Action, submissions: Sequence[Submission], folder: Path, reason: str) -> None:
         for submission in submissions:
@@ -188,6 +135,15 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ToyPool]:
             process.wait()
 
 
+@pytest.fixture(params=["toy", *ENGINES])
+def engine(request: pytest.FixtureRequest, data_dir: Path) -> str:
+    """The name of a pool that is ready: what follows is tried on each."""
+    if request.param == "toy":
+        request.getfixturevalue("toy")
+        return "toy"
+    return use_engine(request, request.param)
+
+
 def test_it_is_a_pool_like_all(toy: ToyPool) -> None:
     """What is registered is found by its name, and nothing else is."""
     pool: Pool = toy
@@ -197,7 +153,7 @@ def test_it_is_a_pool_like_all(toy: ToyPool) -> None:
     assert "toy" in str(refused.value.hint)
 
 
-def test_it_executes_a_map(toy: ToyPool, tmp_path: Path) -> None:
+def test_it_executes_a_map(engine: str, tmp_path: Path) -> None:
     """A map runs on it, and may be held: what its workers had claimed is done by others after the release."""
     gate = tmp_path / "gate"
 
@@ -209,21 +165,22 @@ def test_it_executes_a_map(toy: ToyPool, tmp_path: Path) -> None:
             time.sleep(0.02)
         return 2 * number
 
-    m = wingspan.map(wait, range(6), tag="toy", pool="toy")
+    m = wingspan.map(wait, range(6), tag="toy", pool=engine, options=wingspan.Options(workers=2))
     until(lambda: m.status().counts[wingspan.ComponentStatus.RUNNING] == 2, "both workers are at work")
     m.hold()
     until(lambda: m.status().workers == {"held": 2}, "both are held")
     gate.touch()
     m.release()
-    assert list(wingspan.load("toy").wait(timeout=PATIENCE) and m) == [0, 2, 4, 6, 8, 10]
-    assert m.status().pools == ("toy",)
+    m.wait(PATIENCE)
+    assert list(wingspan.load("toy")) == [0, 2, 4, 6, 8, 10]
+    assert m.status().pools == (engine,)
     m.remove()
 
 
-def test_it_executes_a_run(toy: ToyPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_executes_a_run(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run runs on it, and its output comes back."""
     monkeypatch.chdir(tmp_path)
-    r = wingspan.run(["sh", "-c", "echo hello > greeting.txt"], outputs=["greeting.txt"], pool="toy")
+    r = wingspan.run(["sh", "-c", "echo hello > greeting.txt"], outputs=["greeting.txt"], pool=engine)
     assert [job.state for job in r.wait(timeout=PATIENCE).jobs] == ["completed"]
     assert r.outputs()["greeting.txt"].read_text() == "hello\n"
     r.remove()
