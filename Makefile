@@ -68,8 +68,8 @@ engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptai
 		$(BIN)/python $$engine </dev/null || echo "engines: $$engine did not work; the tests that need it will say so"; \
 	done
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, that imports only run downward, spelling, ShellCheck, the pages' English, GitHub's workflows.
-	@code=0; for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo" codespell "zizmor --offline --quiet --no-progress .github/workflows" "python tools/lint_shell.py" "python tools/lint_prose.py"; do \
+lint: $(VENV)/.dev ## ruff, mypy --strict, types of public names, that imports only run downward, spelling, ShellCheck, the pages' English, GitHub's workflows.
+	@code=0; for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo" codespell "zizmor --offline --quiet --no-progress .github/workflows" "python tools/lint_shell.py" "python tools/lint_prose.py" "python tools/type_completeness.py"; do \
 		echo "lint: $$check"; $(BIN)/$$check || code=1; \
 	done; exit $$code
 
