@@ -1,4 +1,6 @@
-"""Workers whose submitter died between the scheduler's answer and writing it down are found again."""
+"""Find workers again whose submitter died after the scheduler had taken them, and before they were
+written down.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def note_of(first: int, count: int) -> str:
 
 
 def adopt(folder: MapFolder, *, ask: bool) -> bool:
-    """Write down workers of the map that nobody has written down; whether there were any.
+    """Write down workers of the map that nobody has written down. Returns whether there were any.
 
     A submitter reserves the numbers of workers before it submits them, and writes down to which pool. Numbers
     that are reserved, and that no submission has, are looked for there.

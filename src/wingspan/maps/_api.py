@@ -111,7 +111,7 @@ def map(
         InvalidTag: The tag is no name for a map.
         TagExists: The tag is in use. With `exist_ok`: by a map that differs, and the message says in what.
         InvalidInputs: `inputs` cannot be iterated over, or `func` does not take one argument.
-        UnknownOption: An argument of a name that nobody knows.
+        UnknownOption: There is no argument of that name.
         NotPicklable: The function or an input cannot travel; the message says which part of it. Async
             functions and generator functions never can.
         PoolError: The pool that was named cannot be used.

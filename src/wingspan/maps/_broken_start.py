@@ -1,4 +1,4 @@
-"""What is said of workers that end before they begin."""
+"""The error for workers that end before they begin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COULD_NOT_WRITE = 120
 
 
 def broken_start(folder: MapFolder, worker: int, job: Job) -> tuple[WorkersCannotStart, str]:
-    """What is said of a worker that ended before it began, and what it wrote to standard error."""
+    """The error for a worker that ended before it began, with what it wrote to standard error."""
     path = folder.path / "workers" / output_name(worker, 0, "err")
     try:
         tail = path.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-10:]

@@ -26,10 +26,10 @@ _DEAF = (
 
 
 def cancel_components(folder: MapFolder, keeper: Keeper, components: Sequence[int]) -> tuple[int, ...]:
-    """Cancel those of `components` that are not finished: which ones these are.
+    """Cancel those of `components` that are not finished. Returns their numbers.
 
     Raises:
-        MapError: The map's workers would do such a round.
+        MapError: The map's workers are too old: they would execute the components of such a round.
     """
     if not folder.info.cancels:
         raise MapError(

@@ -32,8 +32,8 @@ __all__ = ["DIGEST_BYTES", "Digests", "canonical"]
 DIGEST_BYTES = 16
 #: What is pickled as it is, without asking for a reducer.
 _AS_IT_IS = frozenset({int, float, str, bytes, bool, type(None), complex, list, tuple, dict, bytearray})
-#: In pickles of protocol 4 and later a set is begun by the one, and a frozenset ended by the other; what
-#: remembers it follows (pickletools).
+#: In pickles of protocol 4 and later the first of these opcodes begins a set, and the second ends a
+#: frozenset; each with the opcode that memoizes it (pickletools).
 _SETS = (b"\x8f\x94", b"\x91\x94")
 #: Entries of a class that say where it stands in its file, or that come in any order (Python 3.13).
 _OF_NO_ACCOUNT = frozenset({"__firstlineno__", "__static_attributes__"})
@@ -106,8 +106,8 @@ class _Canonical(pickle._Pickler):
 
 
 if not TYPE_CHECKING:
-    rebuild = values.rebuild  # the one that pickles name: this process may have two
-#: Where in the arguments of these stands the key by which a session tells things apart.
+    rebuild = values.rebuild  # the module that pickles name: this process may have two copies of it
+#: The position, in the arguments of these reducers, of the key by which a session tells things apart.
 _KEY_AT: dict[Any, int] = {
     rebuild.function: 0,
     rebuild.class_by_value: 0,
@@ -119,7 +119,7 @@ _KEY_AT: dict[Any, int] = {
 
 
 def _without_keys(made: Any) -> Any:
-    """What a reducer answers, without what is another in every session."""
+    """What a reducer answers, without the parts that differ from session to session."""
     maker, arguments, *rest = made
     place = _KEY_AT.get(maker) if isinstance(maker, FunctionType) else None
     if place is not None and len(arguments) > place:
@@ -179,7 +179,7 @@ class Digests:
             self.joined += self._hash.digest()
             return
         known = canonical(given, by_value=self._by_value)
-        # What has no digest is like nothing else: it is computed.
+        # An input without a digest equals no other one: it is computed.
         self.joined += known if known is not None else _unlike_all()
 
 

@@ -30,15 +30,16 @@ __all__ = [
     "with_component_files",
 ]
 
-#: The one whose functions pickles name, should this process have two.
+#: The module whose functions pickles name; this process may have two copies of it.
 rebuild: Any = sys.modules[_rebuild_here.NAME]
 #: How many names of missing files are shown.
 _SHOWN = 20
-#: A job's channel to the access point is opened for so many paths at most: of more files, for their folders.
+#: A job's channel to the access point is opened for at most so many paths. For more files, their folders are
+#: named.
 _MOST_PLACES = 200
 
 
-#: What cannot stand in a list of paths that HTCondor reads: the folder above is named then.
+#: Characters that a list of paths for HTCondor cannot have: for such a path the folder above is named.
 _UNWRITABLE = re.compile(r'[,*"\x00-\x1f]')
 
 
@@ -82,7 +83,7 @@ class FileNotes:
         return known
 
     def look(self, one: TransferPath, source: str | None = None) -> tuple[str, Any]:
-        """As `note`, of a file that workers do not read from where it is."""
+        """As `note`, for a file that workers do not read from where it is."""
         source = source or whole(one)
         if source not in self._known:
             self._looking_at: list[str] = []

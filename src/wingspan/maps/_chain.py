@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain", "chain_of"]
 
-#: A worker at a site looks for inputs so often at least, one of a pool of one's own more often (s).
+#: The longest time between two looks of a worker for inputs: on your own pool, and on a site's (s).
 LOOK_SECONDS, LOOK_SECONDS_AT_SITE = 0.02, 2.0
-#: Where nobody brings a worker back, it stays as long as a worker of the earlier maps is alive. It asks for
-#: that when no input has come for so long (s).
+#: Where nobody brings a worker back, it stays as long as a worker of the earlier maps is alive. It asks about
+#: these when no input has come for so long (s).
 IDLE_SECONDS = 1800.0
 
 
@@ -50,7 +50,7 @@ class Chain:
 
     @property
     def inputs(self) -> range:
-        """One number for each component: which of the outputs it takes. (Inputs are written down.)"""
+        """The inputs that are written down: for each component the number of the output that it takes."""
         return range(1) if self.whole else range(min(len(one) for one in self.maps))
 
     def ready(self) -> tuple[Any, ...]:
@@ -120,8 +120,9 @@ class Chain:
             )
 
     def place(self, where: str | Pool | None) -> str | Pool | None:
-        """Where the chain is made: `where`, or, if nothing is said, on the machine that has its maps. This is
-        found out before a pool is made ready.
+        """The pool of the chain: `where`, or, if that is None, the pool of the machine that has its maps.
+
+        It is chosen before a pool is made ready.
 
         Raises:
             SettingsError: As for `check_place`.

@@ -237,7 +237,7 @@ class Components:
     # -- news ------------------------------------------------------------------------------------------------
 
     def grow(self, n: int) -> None:
-        """There are `n` components now, and before there were fewer."""
+        """There are `n` components now, more than before."""
         more = n - self.n
         self.state.extend(bytes(more))
         self._place.extend(array("I", [0]) * more)

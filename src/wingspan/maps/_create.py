@@ -305,8 +305,8 @@ def _info_of(
         wingspan=__version__,
         environment=delivery.to_json() if delivery else None,
         cancels=True,
-        functions=2,  # its workers know what a round is that names another function
-        needs=1,  # and one whose components need different things
+        functions=2,  # its workers understand rounds that name another function
+        needs=1,  # and rounds whose components need different things
         shares=True,
         operations=min(
             (one for pool in pools if (one := operations_of(options, pool)) is not None), default=None
@@ -391,7 +391,7 @@ def _complete(
     prepared: tuple[Bundle | SentEnvironment, Delivery] | None,
     after: Sequence[Earlier],
 ) -> None:
-    """Put into a new map's folder what is not always there: its bundle, and what it follows."""
+    """Put the bundle of a new map into its folder, if it has one, and the list of what it follows."""
     if prepared is not None:
         deliver(*prepared, folder, holds_code)
     if after:
@@ -405,7 +405,7 @@ def prepare_environment(
 ) -> tuple[Bundle | SentEnvironment, Delivery] | None:
     """Build (or find) the bundle that `options` ask for; None when the map runs in today's interpreter.
 
-    Where another machine submits the jobs, it builds the bundle, too: here is only looked at the lock.
+    Where another machine submits the jobs, that machine builds the bundle, too: this one only reads the lock.
 
     Raises:
         EnvironmentError_: The environment cannot be read, or no bundle can be made of it.

@@ -40,7 +40,7 @@ class Deeds:
             self._log.append(entry)
 
     def read(self) -> tuple[Mapping[str, Set[str]], Mapping[str, Set[str]]]:
-        """Clusters by what was done to them: all of them, and those of the last time.
+        """Clusters by action: of all times, and of the last time.
 
         What could not be noted is missing.
         """

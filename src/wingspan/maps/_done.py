@@ -45,8 +45,8 @@ def call_when_done(folder: MapFolder, results: Components) -> None:
     """Call the command of ``Options(on_done=…)`` of a map that is complete, unless somebody has.
 
     Of all processes that notice the completion, the one that creates a file calls it: once when the map is
-    complete, and once more after each `Map.rerun`. The command goes on by itself. Who can only write to the
-    map's folder, as its workers can, cannot choose the command.
+    complete, and once more after each `Map.rerun`. The command goes on by itself. Workers can write to the
+    map's folder, but they cannot choose the command.
     """
     if not folder.info.options.get("on_done"):
         return

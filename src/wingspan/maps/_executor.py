@@ -42,7 +42,7 @@ __all__ = ["Executor", "ExecutorBroken"]
 
 _Result = TypeVar("_Result")
 
-#: Workers of a pool of one's own look for calls so often at least, those of a site's pool more seldom (s).
+#: The longest time between two looks of a worker for calls: on your own pool, and on a site's (s).
 _LOOK_SECONDS, _LOOK_SECONDS_AT_SITE = 0.02, 2.0
 #: Workers at a site leave when no call has come for so long (s); others are submitted when calls come.
 _IDLE_SECONDS_AT_SITE = 300.0
@@ -50,7 +50,7 @@ _IDLE_SECONDS_AT_SITE = 300.0
 _GROW_SECONDS = 1.0
 #: The kernel's poll takes whole milliseconds: shorter waits are slept (s).
 _POLL_SECONDS = 0.002
-#: What each worker calls with what comes: a call is a `functools.partial`.
+#: The function of the map. Its inputs are calls, each of which is a `functools.partial`.
 _CALL = operator.methodcaller("__call__")
 
 
@@ -63,9 +63,9 @@ class ExecutorBroken(MapError, BrokenExecutor):
 
 
 class _Bell:
-    """Wakes the thread, and is usable whenever an interrupt comes.
+    """Wakes the thread. An interrupt at any moment leaves it usable.
 
-    The lock of a `threading.Event` may stay taken then.
+    It would leave the lock of a `threading.Event` taken.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class _Calls:
     def _make(self, call: functools.partial[Any]) -> tuple[Map, Any]:
         """An open map whose first input is this call."""
         function = pickle_function(_CALL, tops_of(call))
-        function.holds_code = True  # what comes later may
+        function.holds_code = True  # calls that come later may hold code
         opened = Opened(
             workers=self.limit if self.pool.own else 1,
             look_seconds=_LOOK_SECONDS if self.pool.own else _LOOK_SECONDS_AT_SITE,
@@ -319,7 +319,7 @@ class Executor(concurrent.futures.Executor):
     end of the ``with`` block, or the end of the interpreter, each of which waits for all calls.
 
     Args:
-        max_workers: At most so many workers; None: what the pool takes for usual, as for a map.
+        max_workers: At most so many workers; None: as many as a map on this pool gets.
         pool: As for `wingspan.map`.
         options: What each worker gets.
 

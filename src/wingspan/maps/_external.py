@@ -55,8 +55,11 @@ class ExternalSubmissions:
         self._written: dict[str, int] = {}
 
     def poll(self) -> list[JobEvent]:
-        """New events. To be called only if the map has no jobs of ours in HTCondor: else their watcher reads
-        the log."""
+        """New events.
+
+        Call it only if the map has no jobs of ours in HTCondor: otherwise the watcher of these jobs reads the
+        log.
+        """
         if self._log is None:
             if not self._path.exists():
                 return []

@@ -46,7 +46,7 @@ def note_commit(folder: Path, made_in: str | None) -> None:
     if repository is None:
         return
     asked, answer = _answers.get((os.getpid(), repository), (0.0, None))
-    # Whatever goes wrong, the map is not to suffer.
+    # Whatever goes wrong here, the map is not affected.
     with contextlib.suppress(OSError):
         if answer is not None and time.monotonic() - asked <= _HOLDS:
             with contextlib.suppress(OSError):  # that map was removed, or there are no hard links
@@ -62,7 +62,7 @@ def _ask(repository: str, answer: Path) -> None:
         process = subprocess.Popen(
             ["/bin/sh", "-c", _ASK],
             cwd=repository,
-            # Without optional locks it is in nobody's way.
+            # Without optional locks it does not block other git commands.
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -47,8 +47,8 @@ class MapInfo:
         end_seconds: How long a worker's threads and exit functions may take when the work is done.
         wingspan: Version that made it.
         environment: Its locked environment, or None.
-        functions: 2: its workers know what a round is that names another function.
-        needs: 1: its workers know what a round of several parts is.
+        functions: 2: its workers understand rounds that name another function.
+        needs: 1: its workers understand rounds of several parts.
         operations: How many operations a second its workers, all together, may ask of the access point.
         shares: Its workers can be given what they are to do beforehand (`wingspan.worker.shares`).
         edited: What jobs are to ask for since `Map.set_memory` or `set_disk`, whatever rounds say that are
@@ -56,7 +56,7 @@ class MapInfo:
         code: Where its function comes from; see `FunctionVersion.read`.
         made_in: Folder that it was made in.
         workers: How many were planned.
-        cancels: Its workers know what a round is that cancels components.
+        cancels: Its workers understand rounds that cancel components.
         seed: What the seeds of its components follow from.
         holds_code: Code travels by value.
         function_bytes: Size of ``function.pkl``.

@@ -143,7 +143,7 @@ class Keeper(Follows, Here):
         return self.state.changed
 
     def waiting(self) -> str | None:
-        """Why workers do not get on, in the words of their pools.
+        """Why workers make no progress, in the words of their pools.
 
         Pools are asked seldom, and only if it looks that way.
         """

@@ -1,4 +1,4 @@
-"""What a map's state machine answers: whether its workers refuse, never began, or do not get on."""
+"""What a map's state machine answers: whether its workers refuse, never began, or make no progress."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Answers"]
 
 #: When so many workers refuse and none has succeeded, the user is told.
 TELLING_REFUSALS = 3
-#: Records come so often from workers that are well (s).
+#: Workers in good order write a record at least this often (s).
 SILENT_SECONDS = 20.0
 
 
@@ -36,7 +36,7 @@ class Answers:
         raise NotImplementedError
 
     def refusal(self) -> ev.Refused | None:
-        """The newest workers have refused, and nobody can be hoped for who does better."""
+        """The newest workers have refused, and no worker is expected that could do better."""
         first = self.entries[-1].first if self.entries else 0
         newest = [start for start in self.components.newest_starts() if start.number >= first]
         refused = [start for start in newest if start.refused is not None]
@@ -69,7 +69,7 @@ class Answers:
         }
 
     def questions(self, now: float) -> list[ev.Explain]:
-        """What pools are to be asked as it looks as if jobs did not get on."""
+        """Instructions to ask pools why jobs make no progress, where it looks that way."""
         if self.finished:
             return []
         live, asked = self.jobs.live(), []

@@ -41,7 +41,7 @@ class Follows(Grows):
         return following is not None and following.is_waiting
 
     def stop_following(self, reason: str) -> None:
-        """It begins no more, if it has not begun."""
+        """If it has not begun, it will never begin."""
         following = self._begins_later()
         if following is not None:
             following.stop(reason)

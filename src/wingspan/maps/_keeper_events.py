@@ -137,7 +137,7 @@ class Looked(_Value):
 
 
 class Due(_Value):
-    """Somebody looks after the map, and it is this time (s, of a clock that only goes on)."""
+    """Somebody looks after the map at this time (s, of a monotonic clock)."""
 
     now: float
 
@@ -174,7 +174,7 @@ class ClaimsRead(_Value):
 class Published(_Value):
     """A round was published, or (`won` is False) another writer's was first.
 
-    Without `request` it was the user who wanted the round.
+    Without `request`, the user wanted the round.
     """
 
     won: bool
@@ -244,7 +244,7 @@ class Revive(_Value):
 
 
 class Explain(_Value):
-    """Ask this pool why jobs do not get on, if they have not moved since (Unix time)."""
+    """Ask this pool why jobs make no progress, if they have not moved since (Unix time)."""
 
     kind: str
     since: float
@@ -263,7 +263,10 @@ class FindExternal(_Value):
 
 
 class ReadClaims(_Value):
-    """Read who has claimed what; answered by `ClaimsRead`. With `owners` None it does not matter who."""
+    """Read who has claimed what; answered by `ClaimsRead`.
+
+    If `owners` is None, claims of all workers count.
+    """
 
     owners: frozenset[str] | None
     kind: str
@@ -284,7 +287,7 @@ class Publish(_Value):
 
 
 class GiveUp(_Value):
-    """Write an error for components whose workers are lost every time, which says this reason."""
+    """Write an error with this reason for components whose workers are lost every time."""
 
     components: tuple[int, ...]
     reason: str
@@ -295,9 +298,9 @@ class Submit(_Value):
 
     Attributes:
         kind: The pool; None: the map's own.
-        count: How many; None: as many as what is unfinished deserves.
+        count: How many; None: as many as the unfinished components need.
         for_held: They take the place of held ones.
-        for_unserved: They do components that no worker is there for.
+        for_unserved: They do components for which there is no worker.
     """
 
     kind: str | None = None

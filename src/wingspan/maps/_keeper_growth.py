@@ -1,4 +1,4 @@
-"""Larger requests for what was ended because it took too much: the part of a keeper that sees to it."""
+"""Larger requests for what was ended because it took too much: the part of a keeper that asks for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class Grows(Submits):
         return self._growths
 
     def _see_pilot(self) -> None:
-        """Once a pilot has decided what the others ask for: submit workers for them, unless it was done."""
+        """Submit workers for the other components once a pilot has decided what these ask for, unless
+        that was done.
+        """
         if self._pilot_seen or not self.options.pilot:
             return
         for plan in self.results.plans.values():
@@ -45,7 +47,7 @@ class Grows(Submits):
                 self.add_workers(None, needs=wanted)
 
     def _enlarge(self) -> None:
-        """Do what is due: components again that took too much, and held jobs that did."""
+        """Do what is due: do components again that took too much, and release held jobs that did."""
         if self.options.retry_memory is None and self.options.retry_disk is None:
             return
         if self._growth.pending:

@@ -1,4 +1,4 @@
-"""What a keeper is asked for copies of maps that another machine has; most maps are no copies."""
+"""What a keeper does for the copy of a map that another machine has; most maps are no copies."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Here:
         return None
 
     def retag(self, tag: str) -> None:
-        """Give the map another tag where it is a copy of."""
+        """Give the map another tag on the machine that this one is a copy from."""
 
     def remove_elsewhere(self, *, force: bool) -> bool:
-        """Remove the map where it is a copy of; whether it is one."""
+        """Remove the map on the machine that this one is a copy from. Returns whether it is a copy."""
         return False

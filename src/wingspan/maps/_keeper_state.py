@@ -43,11 +43,11 @@ MAX_REPAIRS, MAX_SUBSTITUTES = 3, 2
 MAX_FRUITLESS = 10  # how often workers are started anew though nothing gets finished
 #: How often workers may end right after their start without a word, before the user is told.
 MAX_SILENT_ENDS = 2
-#: When all jobs have ended, and have claimed what is not done: how long to wait for their last records (s).
+#: How long to wait for the last records of jobs that have all ended, and had claimed what is not done (s).
 SETTLE_SECONDS = 0.5
 #: Jobs in these states cost a place in the queue and do nothing.
 _WAITING = frozenset({JobState.IDLE, JobState.HELD, JobState.UNMATERIALIZED})
-#: What jobs in these states had claimed, they do not do now.
+#: Jobs in these states do not do now what they had claimed.
 _LOST = frozenset({JobState.HELD, JobState.COMPLETED, JobState.REMOVED})
 _EMPTY: Mapping[str, Any] = types.MappingProxyType({})
 
@@ -108,7 +108,7 @@ class KeeperState(Answers):
 
     @property
     def has_deaf_workers(self) -> bool:
-        """Workers are there that hear nothing until they end: each does its share."""
+        """There are workers that cannot be reached until they end: each does its share."""
         return has_deaf_workers(self.jobs, self.entries)
 
     @property
@@ -278,7 +278,7 @@ class KeeperState(Answers):
             yield ev.Act("remove", entries, "the map is complete", is_tidying=True)
 
     def _repair_lost(self) -> Iterator[ev.Instruction]:
-        """Offer again what those have claimed that are gone, while others are there to take it."""
+        """Offer the claims of lost workers again, while others are there to take them."""
         gone = [job for job in self.jobs.by_worker.values() if job.state in _LOST]
         if not gone or not self.jobs.can_progress:
             return
@@ -422,7 +422,7 @@ class KeeperState(Answers):
         if request.is_tidying:
             self.tidied = True
             return
-        # What was done is known before the log tells it.
+        # The action is known before the log tells of it.
         if request.action == "release":
             for job in self.jobs.held:
                 job.state = JobState.IDLE

@@ -77,7 +77,7 @@ class Submits:
         return stopped_pools({job.pool for job in self.state.jobs.live()}, self._pool)
 
     def _see_who_is_stopped(self) -> None:
-        """Of several pools, from which is nothing to be expected?"""
+        """Of several pools, those from which nothing is to be expected."""
         if self.folder.info.pools:
             lease, stopped = self.folder.info.lease_seconds, self.stopped_pools()
             given_up = without_a_sign(
@@ -191,7 +191,7 @@ class Submits:
         return done
 
     def options_of(self, needs: Mapping[str, Any] | None) -> Options:
-        """What workers ask for that do components with these needs; None: that do everything."""
+        """What the workers for components with these needs ask for; None: the workers for everything."""
         edited = self.folder.info.edited
         if needs is None:
             most = largest(self.options, self.results.plans)
@@ -240,15 +240,15 @@ class Submits:
                 if way == "transfer":
                     usual = self.options.as_dict()
                     given = assign(self.folder, self.results, first, some, left, plain, usual)
-                    if not given:  # all that there is to do is in the hands of others
+                    if not given:  # other workers have claimed everything that is left
                         self.folder.cancel_reservation(first)
                         break
                     some = len(given)
                 try:
                     if given:
                         sent = write(self.folder, self.results.plans, first, given)
-                    # What no line says has the map's options, unless the numbers are those of workers that
-                    # were refused: their line is still there.
+                    # Workers that no line names have the map's options, unless their numbers are those of
+                    # workers that were refused: their line is still there.
                     if plain != {} or (self.folder.path / NEEDS).exists():
                         line = needs_line(self.folder.key, first, some, plain)
                         append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
@@ -290,8 +290,8 @@ class Submits:
             return count - left
 
     def _way(self, options: Options, pool: Pool) -> Way:
-        """How the workers of this pool reach the map. Where they do so with shares, all is ready to be shared
-        out.
+        """How the workers of this pool reach the map. Where they have shares, everything is prepared for
+        sharing out.
         """
         way = way_of(options, pool, is_closed=self.state.is_closed)
         if way == "transfer":
@@ -339,7 +339,8 @@ class Submits:
         raise NotImplementedError
 
     def _write_in_parts(self) -> None:
-        """From now on the map has rounds with several parts: what does not know them reads it no more.
+        """From now on the map has rounds with several parts: programs that do not know them no longer read
+        it.
 
         Raises:
             MapError: Its workers do not know them either.

@@ -1,4 +1,4 @@
-"""What components have kept to go on from (`wingspan.component().checkpoint`), on the access point."""
+"""Checkpoints that components go on from (`wingspan.component().checkpoint`), on the access point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that find no line to their map: chirp is switched off on their machines. No file is read here."""
+"""Workers that cannot reach their map: chirp is switched off on their machines. No file is read here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def has_deaf_workers(jobs: Jobs, entries: Sequence[LoggedSubmission]) -> bool:
 
 
 def _jobs_of(one: Job | LoggedSubmission) -> tuple[str, str]:
-    """What tells a submission: two schedulers may number theirs alike."""
+    """What identifies a submission: two schedulers may use the same number."""
     return one.pool, one.cluster
 
 
@@ -49,7 +49,7 @@ def left_open(job: Job, starts: Sequence[WorkerStart], entries: Sequence[LoggedS
 
 
 class Lines:
-    """What is to be done about workers without a line."""
+    """What is to be done about workers that cannot reach their map."""
 
     def __init__(self) -> None:
         self._rounds_shared = 0
@@ -81,7 +81,7 @@ class Lines:
             }
             waiting = [job for job in live if _jobs_of(job) in ours]
             if waiting and not any(starts_of(job.worker) for job in waiting):
-                # None of them has a line: those that wait would find none either.
+                # None of them reaches the map: those that wait would not, either.
                 if not any(job for job in live if job not in waiting):
                     yield ev.ReadClaims(None, rounds.REPAIR)
                     yield ev.Submit()

@@ -15,7 +15,7 @@ __all__ = ["lost_components", "why_lost"]
 def lost_components(known: Components, read: ClaimsRead) -> Iterator[int]:
     """Unfinished components that `read.owners` have claimed; where these are None, that anybody has.
 
-    A component counts where its newest round is: what was claimed of it in an older one is over.
+    Only the newest round of a component counts: claims in older ones mean nothing any more.
     """
     if read.owners is None:
         # What nobody has claimed is still on offer where it stands.
@@ -48,7 +48,7 @@ def _claimed(known: Components, read: ClaimsRead) -> set[int]:
 
 
 def why_lost(jobs: Jobs, times: int) -> str:
-    """What the error of a component says that has lost so many workers: schedulers may have said why."""
+    """The text of the error of a component that has lost so many workers; schedulers may have said why."""
     told = [
         job.reason
         for job in jobs.by_worker.values()

@@ -425,7 +425,7 @@ class Map(Origins, Changing, Fetching, Showable):
             forget_values(self._folder.info)
 
     def _end_jobs(self, force: bool) -> tuple[LoggedSubmission, ...]:
-        """Take its jobs out of their queues: which submissions were known then."""
+        """Take its jobs out of their queues. Returns the submissions that were known then."""
         keeper = self._keeper
         if keeper.remove_elsewhere(force=force):
             return self._folder.submissions.entries()
@@ -475,7 +475,7 @@ class Map(Origins, Changing, Fetching, Showable):
 
 
 def _maker(name: str) -> Callable[..., Map]:
-    """What makes maps needs this module: so it is found when it is needed."""
+    """The module that makes maps imports this one, so it is imported when it is needed."""
     made: Callable[..., Map] = getattr(importlib.import_module("wingspan.maps"), name)
     return made
 

@@ -169,7 +169,7 @@ class Store:
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
 
     def _put_aside(self) -> None:
-        """A damaged file is in nobody's way; the next who comes begins a new one."""
+        """A damaged file does not block anybody: the next process begins a new one."""
         with contextlib.suppress(OSError):
             self._file.rename(self._file.with_name("index.damaged"))
         for left in ("index.sqlite3-journal",):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["why"]
 
-#: What is said where digests differ, and nothing that has a name does.
+#: What a person reads where digests differ, and nothing that has a name differs.
 _UNNAMED = "function: something in it that has no name"
 
 
@@ -63,7 +63,7 @@ def _obstacle(facts: Mapping[str, Any], others: list[dict[str, Any]]) -> str:
 
 
 def _nearest(some: Iterable[Mapping[str, Any]], mine: Mapping[str, Any]) -> str | None:
-    """What differs from the one that is most like `mine`; None of none."""
+    """What differs from the one that is most like `mine`; None if there is none."""
     told = sorted((_differences(one, mine) for one in some), key=len)
     return ("; ".join(told[0]) or _UNNAMED) if told else None
 

@@ -177,7 +177,7 @@ def _few(rows: list[_Row], names: list[str]) -> list[_Row]:
 
 
 def _box(row: _Row, amounts: list[int], ratio: float) -> _Row:
-    """What rows have in common that are taken together."""
+    """The values for rows that are taken together."""
     return tuple(
         value
         if at not in amounts or value is None
@@ -220,7 +220,7 @@ def options_for(options: Options, needs: Mapping[str, Any]) -> Options:
 
 
 def largest(options: Options, plans: Mapping[int, rounds.Plan]) -> Resources:
-    """What workers ask for that do everything: the most that any component needs."""
+    """What workers for all components ask for: the most that any component needs."""
     asked = [
         resources_of(options_for(options, part.needs)) for plan in plans.values() for part in plan.parts
     ] or [resources_of(options)]

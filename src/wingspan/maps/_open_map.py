@@ -305,7 +305,7 @@ class OpenMap:
             future.set_exception(error)
 
     def workers(self) -> int:
-        """How many are at work, or on their way."""
+        """How many workers are at work, or wait to be."""
         return len(self._keeper.jobs.live())
 
     def add_workers(self, count: int) -> None:

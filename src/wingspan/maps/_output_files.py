@@ -109,7 +109,7 @@ class OutputFiles(Sequence[Path]):
 
 
 class Fetching(Reports):
-    """What a `Map` has for the files of its components."""
+    """The part of a `Map` that has the files of its components."""
 
     @property
     def output_files(self) -> OutputFiles:

@@ -126,7 +126,7 @@ def _code_of_file(loader_name: str, path: str, mtime_ns: int, size: int) -> Code
 
 
 def _code(module: Any) -> CodeType | None:
-    """The code that the module's source has now."""
+    """The code in the module's source as it is now."""
     path = module.__spec__.origin
     try:
         facts = os.stat(path)  # noqa: PTH116 - for every own module of every map

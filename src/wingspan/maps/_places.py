@@ -1,4 +1,7 @@
-"""Where the records of a map's components are: each record once, however many components it tells of."""
+"""Where the records of a map's components are.
+
+Each record is listed once, however many components it is about.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ __all__ = ["Newcomers", "Places"]
 
 
 class Places:
-    """A table of records, in the order in which they were found to count. Row 0 is no record.
+    """A table of the records that count, in the order in which they were found. Row 0 stands for no record.
 
     Attributes:
         files: Numbers of the results files.

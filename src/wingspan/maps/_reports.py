@@ -1,4 +1,4 @@
-"""What a map tells of itself: how far it is, what has failed, what components took and printed."""
+"""What people can ask a map: how far it is, what has failed, what components took and printed."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Reports(Outputs):
             yield files
 
     def _what_keeps_it(self, external: int, *, pools_run: bool) -> str | None:
-        """Why the map does not get on; None if it does, as far as can be told."""
+        """Why the map makes no progress; None if it does, as far as can be told."""
         keeper = self._keeper
         try:
             check_it_can_go_on(self._keeper)

@@ -36,7 +36,7 @@ def seconds_to_stay(pool: Pool) -> float:
 
 
 def comes_back(folder: MapFolder, pool: Pool) -> ComesBack | None:
-    """How workers of a map come back; None: the map is no chain, or this pool starts no job again."""
+    """How workers of a map come back; None: the map is no chain, or this pool does not start jobs again."""
     if folder.info.chain is None or not pool.brings_back:
         return None
     first, longest = PAUSES if pool.own else PAUSES_AT_SITE

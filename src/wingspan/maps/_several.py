@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _One = TypeVar("_One")
-#: What components count for that were done by workers that no pool of ours has.
+#: The name under which components are counted that workers of no known pool have done.
 OTHERS = "by hand"
 
 
@@ -86,7 +86,7 @@ def for_all(ones: Iterable[_One], act: Callable[[_One], object], *, any_will_do:
         With which it has failed.
 
     Raises:
-        PoolError: The first that there was.
+        PoolError: It failed with all of them: the first error.
     """
     errors, failed, succeeded = list[PoolError](), list[_One](), 0
     for one in ones:

@@ -106,7 +106,7 @@ def way_of(options: Options, pool: Pool, *, is_closed: bool = False) -> Way:
 
 
 def check(folder: MapFolder, pool: Pool) -> None:
-    """See that what this map does can be done without a line to its workers.
+    """See that the workers of this map need not reach it while they run.
 
     Raises:
         MapError: It cannot.
@@ -238,7 +238,7 @@ def _claim(folder: MapFolder, owner: str, blocks: Mapping[int, Sequence[int]]) -
 
 
 def release(folder: MapFolder, first: int, given: Sequence[Share]) -> None:
-    """The workers were not submitted after all: nobody has these blocks."""
+    """The workers were not submitted after all: release their blocks."""
     for worker, share in enumerate(given, first):
         for number, blocks in share.items():
             for block in blocks:
@@ -337,7 +337,7 @@ def _write_share(
 
 
 def _apart(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Runs, without what several have: a component may be in blocks of two rounds."""
+    """Runs of components, each component once: it may be in blocks of two rounds."""
     end = 0
     for first, stop in sorted(runs):
         if stop > end:
@@ -354,7 +354,7 @@ def _read(file: Any, offset: int, length: int) -> bytes:
 
 
 def forget(path: Path) -> None:
-    """The map is complete: what was sent, and what is left of what came, goes."""
+    """The map is complete: remove what was sent, and what is left of what came back."""
     take_in(path)
     for name in (SHARES, ARRIVED):
         shutil.rmtree(path / name, ignore_errors=True)

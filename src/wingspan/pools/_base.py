@@ -122,9 +122,9 @@ class Pool(Protocol):
     fetches_urls: bool
     #: The scheduler itself starts jobs in container images (HTCondor's container universe).
     container_universe: bool
-    #: Jobs may say by a ClassAd expression what machines must be.
+    #: Jobs may state what they require of machines as a ClassAd expression.
     takes_requirements: bool
-    #: The rules of the site are asked where nobody names a profile.
+    #: Where nobody names a profile, the profile of the site applies.
     follows_site: bool
     #: A profile becomes options of the scheduler when a job is submitted; else `Profile.apply` has changed
     #: the job before.
@@ -192,7 +192,7 @@ class Pool(Protocol):
         ...
 
     def queued_jobs(self) -> int | None:
-        """How many jobs this user has in its queue; None: it has no limit that this would be asked for.
+        """How many jobs this user has in its queue; None: it has no limit, so nobody needs the number.
 
         Raises:
             PoolUnavailable: No scheduler answers.

@@ -82,7 +82,7 @@ def register(kind: str, make: Callable[[], Pool]) -> None:
     Maps and runs keep the name of their pool: every process that opens them must register it before.
 
     Args:
-        kind: Its name, which ``pool=`` then takes. One of Wingspan's own names stays Wingspan's.
+        kind: Its name, which ``pool=`` then takes. Wingspan's own names cannot be taken.
         make: Makes the pool, once in a process.
     """
     _registered[kind] = make
@@ -166,7 +166,7 @@ def get_pool(kind: str, place: str | None = None) -> Pool:
 
 
 def site_condor() -> str | None:
-    """What names a site's HTCondor on this machine: a sentence, or None."""
+    """A sentence that says what names a site's HTCondor on this machine; None if nothing does."""
     schedd = os.environ.get("_condor_SCHEDD_HOST")  # noqa: SIM112 - HTCondor's own spelling
     if schedd:
         return f"_condor_SCHEDD_HOST is {schedd}"
@@ -182,7 +182,7 @@ def site_condor() -> str | None:
 
 
 def slurm_configured() -> str | None:
-    """What names a Slurm cluster on this machine: a sentence, or None.
+    """A sentence that says what names a Slurm cluster on this machine; None if nothing does.
 
     The places are those of slurm.conf(5), of Slurm that was built by itself, and of "configless" Slurm, which
     may have none at all: then sinfo is asked for a moment, where there is one.

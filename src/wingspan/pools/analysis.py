@@ -250,7 +250,10 @@ class _Kinds:
         return found
 
     def _device(self, slot: Any) -> tuple[str, ...]:
-        """What the machine's GPUs are not. One that says nothing of them all alike is not judged."""
+        """What the machine's GPUs lack.
+
+        A machine that does not describe all of them in common is not judged.
+        """
         import classad2
 
         device = classad2.ClassAd()
@@ -285,7 +288,7 @@ def _words(lack: str, numbers: Mapping[str, tuple[Resource, float]]) -> str:
 def _near(
     best: Iterable[tuple[tuple[str, ...], Any, bool]], numbers: Mapping[str, tuple[Resource, float]]
 ) -> Iterator[tuple[int, str]]:
-    """What machines would do that lack one thing only, most first."""
+    """How many machines lack one thing only, by that thing, most first."""
     alone: dict[str, list[Any]] = {}
     for lacks, slot, _ in best:
         if len(lacks) == 1:

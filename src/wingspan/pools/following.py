@@ -1,4 +1,5 @@
-"""Maps and runs that begin when earlier ones are done: what is known of that, as files, and who sees to it.
+"""Maps and runs that begin when earlier ones are done: the files about that, and the carrier that begins
+them.
 
 The folder ``follow`` in that of the map or run has ``plan.json`` (what it follows), and, once that is
 decided, ``outcome.json``: it has begun, or why it cannot. The carrier looks after it (`wingspan.carrier`), a
@@ -72,7 +73,7 @@ class Earlier:
         return f"the {self.kind} {self.name!r}"
 
 
-#: Answers for a name what has it, a map or a run, and its folder; None: nothing has it.
+#: Returns for a name whether a map or a run has it, and its folder; None: nothing has it.
 Find: TypeAlias = Callable[[str], tuple[Literal["map", "run"], Path] | None]
 
 

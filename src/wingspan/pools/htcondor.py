@@ -120,7 +120,7 @@ class HTCondorPool(PlainPool):
         Raises:
             PoolUnavailable: The collector does not answer.
         """
-        with self._schedd():  # what is set up there the collector needs too
+        with self._schedd():  # the collector needs what is set up there, too
             import htcondor2
 
             return list(htcondor2.Collector().query(htcondor2.AdType.Startd, constraint, list(projection)))
@@ -189,7 +189,7 @@ class HTCondorPool(PlainPool):
             return Submission(pool=self.kind, cluster=str(result.cluster()), count=job.count)
 
     def _queue(self, schedd: Schedd, description: Any) -> Any:
-        """Put jobs into the queue: what the schedd answers."""
+        """Put jobs into the queue. Returns what the schedd answers."""
         return schedd.submit(description)
 
     def _text(self, job: JobDescription, version: tuple[int, int]) -> str:
@@ -453,7 +453,7 @@ class PersonalHTCondorPool(HTCondorPool):
             with self._schedd() as schedd:
                 remind(schedd, found, new)
         if forgotten:
-            # What was said a moment ago may still help: nothing is told yet.
+            # The reminder of a moment ago may still help: nothing is reported yet.
             return found.message if forgotten - new else None
         message = found.message
         if message is not None and "tmp" in self.personal.directory.parts and "ontainer" in message:

@@ -74,8 +74,8 @@ _EXCEEDED = {102: ("RequestMemory", 1 << 20), 104: ("RequestDisk", 1 << 10)}
 
 
 def enlarge_held(schedd: Schedd, constraint: str, memory: int | None, disk: int | None) -> int:
-    """Have held jobs that took too much ask for twice as much, at most these bytes, and release them: how
-    many.
+    """Have held jobs that took too much ask for twice as much, at most these bytes, and release them. Returns
+    how many.
     """
     import htcondor2
 

@@ -1,4 +1,4 @@
-"""Jobs of HTCondor that do not get on: what is done about those that the schedd has forgotten."""
+"""Jobs of HTCondor that make no progress: the schedd is reminded of those that it has forgotten."""
 
 from __future__ import annotations
 

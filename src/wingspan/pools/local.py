@@ -102,7 +102,10 @@ def _tell(worker: socket.socket, order: dict[str, Any], lock: int) -> None:
 
 
 def _is_taken(worker: socket.socket, order: dict[str, Any], lock: int) -> bool:
-    """Offer an order to a worker that waits: whether it takes it. A worker that answers too late does not."""
+    """Offer an order to a worker that waits.
+
+    Returns whether it takes the order; a worker that answers too late does not.
+    """
     try:
         _tell(worker, order, lock)
         return worker.recv(32).endswith(b"\n")
@@ -125,8 +128,8 @@ def _current_folder() -> str | None:
 
 
 def _import_folders(here: str | None) -> list[str]:
-    """``sys.path`` for another process that starts in `here`. Anything may be in it: of what is no string
-    Python takes no notice.
+    """``sys.path`` for another process that starts in `here`. It may hold anything; Python ignores entries
+    that are no strings.
     """
     entries = [os.fspath(entry) if isinstance(entry, os.PathLike) else entry for entry in sys.path]
     folders = [entry or here for entry in entries if isinstance(entry, str)]
@@ -294,7 +297,7 @@ class LocalPool(PlainPool):
         idle_folder: Path,
         environ: dict[str, str],
     ) -> None:
-        """Each order to a worker that waits, else to one that was warmed up, else to a new one."""
+        """Give each order to a worker that waits, else to one that was warmed up, else to a new one."""
         left = []
         for order, lock in zip(orders, locks, strict=True):
             if not self._hand_over(idle_folder, lock, order, environ) and not self._give_to_spare(

@@ -54,7 +54,7 @@ _OF_HTMAP = ("HTMAP_ON_EXECUTE", "HTMAP_COMPONENT")
 
 
 class Arrivals(Connected):
-    """What the executor of a map with files has in place of `rebuild.arrivals`.
+    """Gets the files of components. The executor of a map with files puts it in place of `rebuild.arrivals`.
 
     Args:
         setting: What `setting_of` says.
@@ -240,7 +240,7 @@ class Arrivals(Connected):
     # -- files that all components get -----------------------------------------------------------------------
 
     def _all_fixed(self) -> "Dict[str, str]":
-        """Where they are on this machine, by name; what is not there is got once."""
+        """Where they are on this machine, by name; a file that is missing is fetched once."""
         if self._fixed_places is None:
             self._fixed_places = {name: self._fixed_place(name, source) for name, source in self._fixed}
         return self._fixed_places

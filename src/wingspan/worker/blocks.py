@@ -113,11 +113,11 @@ class Round(object):
 
     @property
     def is_tried(self) -> "bool":
-        """It knows of each block that it may do that this is claimed, and need not look."""
+        """As far as it knows, every block that it may do is claimed: it need not look."""
         return bool(self.tried) and len(self.tried) >= sum(stop - first for first, stop in self.mine)
 
     def begin_share(self, share: "Mapping[str, Sequence[Sequence[int]]]") -> "Optional[int]":
-        """The first block of what was fixed beforehand (`shares`); None if that has none of this round."""
+        """The first block of the worker's share; None if the share has none of this round."""
         self.mine = [(first, stop) for first, stop in share.get(str(self.number), ())]
         if not self.mine:
             self.exhausted = True
@@ -130,9 +130,9 @@ class Round(object):
         """Where to go on: in the longest free run, or in one of several that are about as long, so that
         workers do not all meet there.
 
-        The claims of a round are listed `looks` times at most: after that what was free then is tried to its
-        end, block by block, so that none is left behind, until too many of these are claimed.
-        `throw` gives a number below its argument.
+        The claims of a round are listed at most `looks` times. After that the blocks that were free then are
+        tried one by one to the end, so that none is left behind, unless too many of them turn out to be
+        claimed. `throw` gives a number below its argument.
         """
         if not self.free:
             return None

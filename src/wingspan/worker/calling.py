@@ -344,7 +344,8 @@ class Caller(object):
             self._watched -= 1
             self._next_close_look = now + CLOSE_LOOK_SECONDS
         if self._surroundings.restore(closely, self._printed):
-            # A function that does so once does it again: each of its components is looked after.
+            # A function that changed the state once does so again: check closely after each of its
+            # components.
             self._may_gather = self.fast = False
             self._watched = 1 << 62
 

@@ -27,7 +27,7 @@ def connect(name: "str", folder: "str") -> "Transport":
 
 
 class Connected(object):
-    """What has a way to the map's folder of its own, which is made when it is first used.
+    """Has its own way to the map's folder, which is made when it is first used.
 
     Args:
         setting: See `arriving.setting_of`.

@@ -1,4 +1,4 @@
-"""What the supervisor makes of what components say and ask for; see `channel`."""
+"""How the supervisor handles what components say and ask for; see `channel`."""
 
 import json
 import os
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     #: A component: ``(round, attempts before, number)``.
     At = Tuple[int, int, int]
-    #: Answers what the component is to know, where it has asked.
+    #: Returns the answer, where the component has asked for something.
     Handler = Callable[["Hearing", At, Dict[str, Any]], Optional[Dict[str, Any]]]
 
-#: What a component says of its progress is told so many seconds apart at least. Later the time that it has
-#: taken so far counts: a hundredth of that. So what is told in all does not grow with how often it is said.
+#: The progress of a component is passed on at most once in so many seconds, and later at most once in a
+#: hundredth of the time that the component has taken so far. So the number of records does not grow with how
+#: often the component reports.
 PROGRESS_SECONDS, PROGRESS_SHARE = 0.5, 0.01
 
 
@@ -143,7 +144,7 @@ def _restore_checkpoint(hearing: "Hearing", at: "At", fields: "Dict[str, Any]") 
     return {"restored": True}
 
 
-#: What is done about each kind of message. What answers something is asked for, the rest is said.
+#: The function for each kind of message. If it returns an answer, the component asks; otherwise it says.
 HEARD: "Dict[Any, Handler]" = {
     "progress": _hear_progress,
     "checkpoint": _keep_checkpoint,

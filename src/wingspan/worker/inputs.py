@@ -24,7 +24,7 @@ class Inputs(object):
     Args:
         transport: The way to the map's folder.
         count: How many inputs there are.
-        coming: Of an open map: what knows better.
+        coming: Of an open map: knows how many there are by now.
     """
 
     def __init__(self, transport: "Transport", count: "int", coming: "Optional[Coming]" = None) -> "None":

@@ -393,7 +393,7 @@ _desk: "List[Component]" = []
 
 
 def install(work: "Work") -> "None":
-    """Executor: this is what `component` answers from."""
+    """Executor: `component` answers from this work."""
     _work[:] = [work]
 
 

@@ -51,7 +51,7 @@ class TimeLimit(object):
         return killed
 
     def failure(self) -> "Dict[str, Any]":
-        """What is told of such a component."""
+        """The error of such a component."""
         seconds = self._seconds or 0.0
         return failure.crash("timeout", "it took longer than %s" % spoken(seconds))
 

@@ -8,9 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Mapping, Optional, Set
 
-#: Names of files that are told of, a worker.
+#: A worker reports at most so many names of files.
 MOST_TOLD = 50
-#: What tools leave, and nobody misses.
+#: Files that tools leave, and that nobody misses.
 NOT_MISSED = frozenset(["__pycache__", "tmp", "var", "condor_exec.exe", "core"])
 
 

@@ -109,8 +109,8 @@ class Outbox(object):
 
     def _append_frame(self) -> "None":
         parts = formats.frame_parts(self._key, self.name, self._offset, self._headers, self._payloads)
-        # Should it fail (a full disk) the worker ends: what it then still says must not carry this along, nor
-        # tell of its blocks.
+        # If this fails (a full disk), the worker ends. What it writes after that must neither repeat these
+        # records nor report their blocks.
         self._headers, self._payloads, self._bytes, self._oldest = [], [], 0, None
         failed, self._failed = self._failed, []
         begin = time.monotonic()

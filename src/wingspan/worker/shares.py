@@ -1,4 +1,4 @@
-"""Workers without a live line to their map, where chirp is switched off and no disk is shared.
+"""Workers that cannot reach their map while they run, as chirp is switched off and no disk is shared.
 
 Such a worker gets its *share* with its job: the blocks that it is to do, with their inputs, in two archives
 among the job's input files. `MAP` is the same for all workers of a submission;
@@ -26,7 +26,7 @@ GIVEN, RECORDS = ".wingspan-given", ".wingspan-records"
 #: Folders of a map that lie in `RECORDS`.
 _WRITTEN = frozenset(["results", "rounds", "checkpoints", "output_files"])
 #: Folder of `RECORDS` with lists of what a start of a worker sends back: a file, and how many bytes it has.
-#: Files come in any order, so that the list says when all are there.
+#: Files come in any order: the list tells when all are there.
 WHOLE = "whole"
 #: The file in `GIVEN` that says which blocks are the worker's, and where its inputs lie.
 FILE = "share.json"
@@ -95,7 +95,7 @@ def _starts_before() -> "int":
 
 
 class ShareTransport(FileTransport):
-    """What came with the job, in the place of the map's folder.
+    """Stands for the map's folder, and answers from what came with the job.
 
     Args:
         folder: The job's scratch folder, after `unpack`.
@@ -156,7 +156,7 @@ class ShareTransport(FileTransport):
         return self._file(path)[3]
 
     def names_in(self, path: "str") -> "Optional[List[str]]":
-        """No folder came as such."""
+        """Folders do not come with a job."""
         return None
 
     def receive(self, path: "str", target: "int") -> "int":
@@ -169,7 +169,7 @@ class ShareTransport(FileTransport):
         return done
 
     def finish(self, name: "str", is_done: "bool") -> "None":
-        """The start of a worker called `name` ends. What comes back is listed.
+        """The start of a worker called `name` ends: list what comes back.
 
         Args:
             name: Its name.

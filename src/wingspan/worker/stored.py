@@ -35,7 +35,7 @@ def name_of(map_id: "str", digest: "str") -> "str":
 
 
 class Reference(object):
-    """Is pickled as what fetches a value from its store.
+    """Is pickled as a call that fetches the value from its store.
 
     Args:
         label: The store, as the map's owner named it.
@@ -139,7 +139,7 @@ def checked(file: "BinaryIO", name: "str", digest: "str", length: "int") -> "Bin
 
 
 class Values(object):
-    """What an executor has in place of `rebuild.stores`, and sends outputs with.
+    """Fetches values from a store, and sends outputs there. An executor puts it in place of `rebuild.stores`.
 
     Args:
         setting: ``store`` of ``map.json``: `label` and `url` of the store, the `map`'s id, `above` how many

@@ -204,7 +204,7 @@ def _rank(record: "Record") -> "Tuple[bool, int, float, str]":
 
 
 def _told(payload: "bytes") -> "str":
-    """An error in a line."""
+    """An error as one line of text."""
     fields = failure.loads(payload)
     chain = fields["chain"]
     if chain:
@@ -395,7 +395,7 @@ class ChainedInputs(Inputs):
 
 
 class _Failing(object):
-    """Pickles to what raises when it is read."""
+    """Is pickled as a call that raises the error when it is read."""
 
     def __init__(self, text: "str") -> "None":
         self._text = text
@@ -407,7 +407,7 @@ class _Failing(object):
 def coming_of(
     info: "Dict[str, Any]", transport: "Transport", lease: "float", name: "str"
 ) -> "Optional[Union[Coming, Chained]]":
-    """What knows which inputs are there, where not all are from the beginning; `info` is ``map.json``."""
+    """Tells which inputs are there, where not all of them are from the beginning; `info` is ``map.json``."""
     if info.get("open"):
         return Coming(transport, info["open"], lease, name)
     return Chained(transport, info["chain"], lease, name) if info.get("chain") else None

@@ -298,7 +298,7 @@ class WorkSource(object):
         for number in sorted(self._rounds, reverse=True):
             blocks = sorted(self._left_open(number, starts), key=operator.itemgetter(0), reverse=True)
             if blocks:
-                # They are this start's now: it is asked after, and not those before it.
+                # They belong to this start now: others ask about this one, and not about those before it.
                 lines = [rounds.take_line(self._key, self._name, number, block) for block, _ in blocks]
                 self._transport.append("rounds/%d/takes/%s" % (number, self._name), *lines)
             unfinished += [(self._rounds[number], block, finished) for block, finished in blocks]
@@ -348,7 +348,7 @@ class WorkSource(object):
         return old
 
     def _now(self) -> "Optional[float]":
-        """By the clock of the machine that keeps the files; not later than it is."""
+        """The time now, or a little earlier, by the clock of the machine that keeps the files."""
         # It settles after its last record, so the time of that is the later one.
         paths = [self._settled_at] if self._has_just_settled else ["results/" + self._name, self._settled_at]
         times = [self._transport.modified(path) for path in paths if path]
@@ -373,7 +373,9 @@ class WorkSource(object):
         return self.coming is not None and self.coming.comes_back and not self.coming.is_closed
 
     def another_round(self) -> "bool":
-        """After the rounds known are exhausted: is there, or can there be made, another one to work on?
+        """All known rounds are exhausted: find another one to work on, or publish it.
+
+        Returns whether there is one.
 
         All that this worker has claimed is finished, and its records are safe. What it does here on the
         access point does not depend on how many workers there are; only for a worker that was lost, more is

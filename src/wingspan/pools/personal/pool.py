@@ -389,9 +389,9 @@ class PersonalPool:
 
         A submit to an idle pool does so by itself. Shortly after other jobs began or ended that may find the
         slots' last state not yet told to the negotiator (HTCondor's startd tells it at whole seconds), and
-        is not repeated for another second. Who waits for a first job therefore calls this ten times a
-        second, until it has started or two seconds are over. Costs about 2 ms; never raises, as it is only
-        about being quicker.
+        is not repeated for another second. A process that waits for a first job therefore calls this ten
+        times a second, until it has started or two seconds are over. Costs about 2 ms; never raises, as it is
+        only about being quicker.
         """
         import classad2
         import htcondor2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["free_port"]
 
-#: Linux gives these to who asks for any port, where it does not say (ip(7)).
+#: The ports that Linux gives to programs that ask for any, where it does not say which (ip(7)).
 _GIVEN_AWAY = 32768, 60999
 
 
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def _given_away() -> tuple[int, int]:
-    """The first and the last of the ports that the kernel gives to who asks for any."""
+    """The first and the last of the ports that the kernel gives to programs that ask for any."""
     try:
         first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
         return int(first), int(last)

@@ -58,8 +58,8 @@ _SBATCH = frozenset(
     reservation segment signal sockets-per-node spread-job switches thread-spec threads-per-core time time-min
     tmp tres-bind tres-per-task use-min-nodes wckey""".split()
 )
-#: Attributes that a profile may not have. Those that it may have cannot be listed: attributes of a site's own
-#: are what profiles are for, and their names are any. So this lists what HTCondor itself reads of a job to
+#: Attributes that a profile may not have. Those that it may have cannot be listed: profiles are for
+#: attributes of a site's own, which can have any name. So this lists what HTCondor itself reads of a job to
 #: decide which program it is, where it runs, and which files it takes or leaves; names of submit commands are
 #: among them, as condor_submit takes many of them with a + too.
 _RESERVED = frozenset(
@@ -170,7 +170,7 @@ def keep_offer(name: str, url: str, data: bytes, settings: Settings) -> None:
 
 
 def remove_profile(name: str, settings: Settings) -> bool:
-    """Have the added profile `name` no more among the profiles; whether it was there.
+    """Remove the added profile `name` from the profiles. Returns whether it was there.
 
     Its file stays: maps and runs may have been made with it.
     """
@@ -332,7 +332,7 @@ def _only_table(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
     """The one profile of a file, and its name.
 
     Raises:
-        SettingsError: There is none, or several, or it says what is not a site's to say.
+        SettingsError: There is none, or several, or it sets what a site may not set.
     """
     shown = without_secrets(url)
     try:
@@ -363,7 +363,7 @@ def _is_deeper(value: Any, depth: int) -> bool:
 
 
 def _check_commands(table: Mapping[str, Any], shown: str) -> None:
-    """See that a profile sets nothing that is not a site's to say.
+    """See that a profile sets nothing that a site may not set.
 
     Raises:
         SettingsError: It does.

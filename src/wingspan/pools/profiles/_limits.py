@@ -52,7 +52,7 @@ class QueueRules:
 
 @attrs.frozen(kw_only=True)
 class AccountingRules:
-    """What a job must say of whose account it is on.
+    """What a job must say about the account that it runs on.
 
     Attributes:
         command: Submit command, such as ``accounting_group``; for Slurm an option of sbatch.
@@ -67,7 +67,7 @@ class AccountingRules:
     page: str | None = None
 
     def check(self, site: str, submit: Collection[str], custom: Collection[str]) -> None:
-        """See that it is said.
+        """See that the job says it.
 
         Args:
             site: Name of the profile.

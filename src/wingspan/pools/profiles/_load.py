@@ -97,8 +97,7 @@ def _tables(
         base = mine.pop("extends", None)
         if base is not None:
             inherited = dict(tables[base][0])
-            # It is for the machines that it names itself, and for no others: else it would be in force in its
-            # base's place.
+            # It applies only to the machines that it names itself: otherwise it would replace its base there.
             if "environment" not in mine:
                 inherited.pop("hosts", None)
             if base.startswith("generic"):
