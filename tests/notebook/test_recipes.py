@@ -171,7 +171,9 @@ def test_of_two_locks_the_newer_counts(tool: ModuleType, tmp_path: Path) -> None
 def test_what_a_build_cannot_end_with_is_refused_before(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A registry's name that cannot be, and programs that are not here: nothing is fetched first."""
+    """A registry's name that cannot be, a folder that cannot be, and programs that are not here: nothing is
+    fetched first.
+    """
     for reference, said in {
         "registry.example.org/me/notebook": "has no tag that will always name this image",
         "notebook:1": "names no repository",
@@ -181,6 +183,10 @@ def test_what_a_build_cannot_end_with_is_refused_before(
         assert refused.returncode != 0
         assert said in refused.stderr
         assert "Fetching" not in refused.stderr
+    (tmp_path / "file").touch()
+    refused = wingspan_here("image", "build", "-o", "file/below", cwd=tmp_path)
+    assert "Not a directory: file/below" in refused.stderr
+    assert "Fetching" not in refused.stderr
     monkeypatch.setenv("PATH", str(tmp_path))
     for words, lacking in (
         (["--push", "ghcr.io/me/a:1"], "neither skopeo nor podman"),

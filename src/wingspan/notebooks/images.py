@@ -142,6 +142,7 @@ def build_image(
     place = _workspace(recipe)
     env = load_environment(place, environment, check_lock=check_lock)
     _check(env, place)
+    folder.mkdir(parents=True, exist_ok=True)  # where it cannot be written to, that is told now
     bundle = build_bundle(env, "oci", progress=progress)
     assert bundle.manifest is not None
     title = image_name(bundle.manifest).partition(":")[0]
@@ -159,7 +160,6 @@ def build_image(
             made, digest, suffix = _as_sif(made, work / "sif"), "", "sif"
         file_digest = hash_file(made)
         target = folder / str(ContentName.of(title, file_digest, suffix))
-        folder.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             shutil.copyfile(made, part)
