@@ -107,7 +107,7 @@ benchmark: $(VENV)/.dev ## Measure this machine: maps, the personal pool, enviro
 		echo "benchmarks/$$what"; $(BIN)/python benchmarks/$$what || exit 1; \
 	done
 
-release: $(VENV)/.dev ## Version, changelog, commit, tag and packages: VERSION=0.2.0; RELEASE_ARGS="--publish" sends them to PyPI.
+release: $(VENV)/.dev ## Version, changelog, commit, tag and packages: VERSION=0.2.0; RELEASE_ARGS="--address https://HOST/OWNER/NAME" once.
 	@$(BIN)/python tools/release.py $(VERSION) $(RELEASE_ARGS)
 
 format: $(VENV)/.dev ## Put the source into ruff's form.

@@ -138,6 +138,12 @@ def test_one_command_makes_a_release_and_publishes_it(clone: Path, index: str, t
         "Issues, https://git.example.org/pools/wingspan/issues",
         "Changelog, https://wingspan.example.org/docs/reference/changes.html",
     ]
+    raw = "https://git.example.org/pools/wingspan/raw/v77.0.1/docs/pictures/first-session.svg"
+    blob = "https://git.example.org/pools/wingspan/blob/v77.0.1/CONTRIBUTING.md"
+    assert f"it is loaded again]({raw})" in told
+    assert f"]({blob})" in told
+    assert "](https://wingspan.example.org/docs/first-map.html)" in told
+    assert re.findall(r"\]\((?!https://)[^)]*\)", told) == []
     about = yaml.safe_load((clone / "recipe/recipe.yaml").read_text(encoding="utf-8"))["about"]
     assert about["homepage"] == about["documentation"] == "https://wingspan.example.org/docs/"
     assert about["repository"] == "https://git.example.org/pools/wingspan"

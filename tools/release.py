@@ -121,6 +121,8 @@ def decided(address: str | None, site: str | None) -> dict[str, str] | None:
     known = written_addresses()
     if known and not address and not site:
         return known
+    if not site and known.get("Documentation", "").endswith("/"):
+        site = known["Documentation"]
     said = address or known.get("Source")
     if not said:
         origin = run("git", "remote", quiet=True).split()
