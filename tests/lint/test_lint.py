@@ -260,6 +260,7 @@ def test_a_fault_of_a_submit_description_is_found(tmp_path: Path, rule: str, lin
         ["lr = 0.1", "arguments = $(lr)"],
         ["+Wanted = TARGET.Memory", "+Other = 5", "+Third = undefined"],
         ["output = $(Process).out", "queue 10"],
+        ["output = {0}/log_{1}.out", "queue 10"],
         ["output = $(seed).out", "queue seed from seeds.txt"],
         ["output = $(a)-$(b).out", "queue a, b from (", "1, 2", "3, 4", ")"],
         ["output = x.out", "queue 1"],
@@ -517,6 +518,7 @@ def test_no_executable(tmp_path: Path) -> None:
     assert rules_of(tmp_path, "a.sub", rest) == [("no-executable", 5)]
     assert rules_of(tmp_path, "a.sub", "executable =\n" + rest) == [("no-executable", 1)]
     assert rules_of(tmp_path, "a.sub", "container_image = x.sif\n" + rest) == []
+    assert rules_of(tmp_path, "a.sub", "+IsBuildJob = true\n" + rest) == []  # submitted with -interactive
 
 
 def test_no_queue(tmp_path: Path) -> None:

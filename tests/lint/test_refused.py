@@ -165,6 +165,20 @@ def test_the_real_condor_submit_and_lint_agree(
 
 
 @pytest.mark.htcondor
+@pytest.mark.parametrize(
+    "lines", ["place = /nowhere/else\nexecutable = $(place)/a.sh", "+IsBuildJob = true\nexecutable ="]
+)
+def test_what_holds_only_here_refuses_no_file(personal_pool: PersonalPool, folder: Path, lines: str) -> None:
+    """The machine that submits has other files; a build job is submitted with -interactive, which needs no
+    executable: HTCondor's dry run refuses both, and lint does not.
+    """
+    path = folder / "a.sub"
+    path.write_text(f"log = x.log\n{lines}\nqueue\n")
+    assert really_refused(personal_pool, path)
+    assert refusals(path) == []
+
+
+@pytest.mark.htcondor
 def test_what_the_real_parser_alone_knows(personal_pool: PersonalPool, folder: Path) -> None:
     """A fault that no rule of ours knows is told in the parser's words, at the line that it means."""
     path = folder / "a.sub"

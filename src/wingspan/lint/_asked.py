@@ -233,6 +233,8 @@ def _understood(submit: SubmitFile, out: str, err: str, unknown: frozenset[str])
     why = " ".join(first.split())[:300]
     if not why or _OF_THE_MACHINE.search(why) or "ENV_" in why:
         return None
+    if "No 'executable' parameter" in why and submit.is_build_job:
+        return None
     on_line = _ON_LINE.search(err)
     if on_line is not None:
         line = min(int(on_line[1]), len(submit.lines))
@@ -249,7 +251,7 @@ def _understood(submit: SubmitFile, out: str, err: str, unknown: frozenset[str])
     if (
         re.search(r"executable|directory", why)
         and (command := _meant(submit, why))
-        and command.value.startswith("/")
+        and submit.expanded(command.value).startswith("/")
     ):
         return None  # of the machine that submits, which need not be this one
     if any(name.lower() in unknown for name, _ in _NAMES.findall(depends)):

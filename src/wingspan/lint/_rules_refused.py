@@ -130,7 +130,13 @@ def no_executable(submit: SubmitFile) -> Iterator[Hit]:
         "container_image", "docker_image", "gce_image", "azure_image", "ec2_ami_id"
     )
     said = submit.last("executable")
-    if submit.includes or of_others or (said is not None and said.value) or submit.universe == "vm":
+    if (
+        submit.includes
+        or submit.is_build_job
+        or of_others
+        or (said is not None and said.value)
+        or submit.universe == "vm"
+    ):
         return
     if submit.queues or submit.commands:
         line = said.line if said is not None else submit.queues[0].line if submit.queues else 1

@@ -387,6 +387,7 @@ def _is_shared(submit: SubmitFile, command: Command, variables: tuple[str, ...])
         bool(command.value)
         and path != "/dev/null"
         and not _PER_JOB.search(path)
+        and not re.search(r"\{\w*\}", path)  # a program puts a name there first
         and not used & set(variables)
     )
 

@@ -208,6 +208,11 @@ class SubmitFile:
         return any(_PLACEHOLDER.search(each.value[:_LOOKED_AT]) for each in self.commands)
 
     @cached_property
+    def is_build_job(self) -> bool:
+        """Whether it is for ``condor_submit -interactive``, which starts a shell and no executable."""
+        return any(each.value.lower() == "true" for each in self.custom("IsBuildJob"))
+
+    @cached_property
     def macros(self) -> Macros:
         """What the file's variables stand for."""
         return Macros(
