@@ -111,7 +111,9 @@ def test_a_script_that_ends_at_once_leaves_its_commit(
 def test_a_program_does_not_wait_for_git_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_python: Callable[..., Any]
 ) -> None:
-    """A program ends while git still looks; its maps have the answer once that is whole."""
+    """A program ends while git still looks, and git is no child of it; its maps have the answer once that is
+    whole.
+    """
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     slow, gate = tmp_path / "slow", tmp_path / "gate"
     slow.mkdir()
@@ -121,7 +123,18 @@ def test_a_program_does_not_wait_for_git_at_its_end(
     (slow / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
     try:
-        other_python("import wingspan; [wingspan.map(abs, [-1], tag=tag, pool='local') for tag in 'ab']")
+        other_python(
+            """
+import os, wingspan
+maps = [wingspan.map(abs, [-1], tag=tag, pool="local", options=wingspan.Options(workers=0)) for tag in "ab"]
+try:
+    print("waits for", os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    pass
+else:
+    raise SystemExit("git is a child of the program")
+"""
+        )
         maps = [wingspan.load(tag) for tag in "ab"]
         assert [m.provenance(0).dirty for m in maps] == [None, None]
     finally:

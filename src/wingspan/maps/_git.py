@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wingspan.pools.outliving import let_go
 from wingspan.worker import trust
 
 __all__ = ["note_commit", "read_commit"]
@@ -25,10 +24,11 @@ _FILE, _FILE_OF_0_2_0 = "commit", "git"
 _WHOLE = "# wingspan.whole"
 #: Seconds for which an answer holds.
 _HOLDS = 5.0
-#: It gives up after five seconds of processor time. It starts no file system monitor.
+#: It is nobody's child, so that a program that waits for children of its own does not meet it. It gives up
+#: after five seconds of processor time, and starts no file system monitor.
 _ASK = (
-    "ulimit -t 5; git -c core.fsmonitor=false status --porcelain=v2 --branch --untracked-files=no"
-    f" && echo '{_WHOLE}'"
+    "{ ulimit -t 5; git -c core.fsmonitor=false status --porcelain=v2 --branch --untracked-files=no"
+    f" && echo '{_WHOLE}'; }} &"
 )
 
 #: By process and repository: when git was asked, and where it writes to.
@@ -59,7 +59,7 @@ def note_commit(folder: Path, made_in: str | None) -> None:
 def _ask(repository: str, answer: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(answer, flags, trust.FILE), "wb") as file:
-        process = subprocess.Popen(
+        subprocess.run(
             ["/bin/sh", "-c", _ASK],
             cwd=repository,
             # Without optional locks it does not block other git commands.
@@ -68,8 +68,8 @@ def _ask(repository: str, answer: Path) -> None:
             stdout=file,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            check=False,
         )
-    let_go(process)
 
 
 def _repository(folder: str) -> str | None:
