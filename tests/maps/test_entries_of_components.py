@@ -83,6 +83,10 @@ def test_components_with_equal_entries_share_workers() -> None:
     with pytest.raises(InvalidInputs, match=r"custom\.A has 2 values, and there are 3 inputs") as caught:
         groups_of(Options(custom={"A": [1, 2]}), 3)
     assert "custom={'A': lambda x: …}" in str(caught.value.hint)
+    with pytest.raises(InvalidInputs, match=r"component 0: custom\.A=\[1\]"):
+        groups_of(Options(custom={"A": lambda _: [1]}), 1)
+    numbers = pytest.importorskip("numpy").array([3, 4, 3])
+    assert [members for _, members in groups_of(Options(custom={"A": numbers}), 3)] == [[0, 2], [1]]
     with pytest.raises(InvalidInputs, match="component 1: the submit command 'x' must be one line"):
         groups_of(Options(submit={"x": lambda number: "a\nqueue" if number else "a"}), 2)
 
@@ -148,6 +152,25 @@ def test_the_status_says_what_components_ask_for(data_dir: Path) -> None:
     assert "  asks for   memory 200MB, Project b: component 1\n" in told
     record = json.loads(CliRunner().invoke(status, ["told", "--json"]).output)
     assert record["requests"][1] == {"components": "1", "request_memory": 200 << 20, "Project": "b"}
+
+
+@pytest.mark.parametrize("known", [2, 3])
+def test_what_a_memo_knows_keeps_its_needs(data_dir: Path, known: int) -> None:
+    """Outputs that were there already are computed anew by jobs that ask for what the components do."""
+
+    def work(x: int) -> int:
+        return x + known
+
+    list(wingspan.map(work, range(known), pool="local", options=Options(memo=True)))
+    options = Options(memo=True, custom={"A": [1, 2, 1]}, request_memory=[None, "90MB", None])
+    m = wingspan.map(work, range(3), pool="local", options=options)
+    assert list(m) == [known, 1 + known, 2 + known]
+    m = wingspan.load(m.tag)
+    asked = {one.components: (one.options.custom["A"], one.options.request_memory) for one in m.requests}
+    assert asked == {(0, 2): (1, None), (1,): (2, 90 << 20)}
+    m.rerun([1])
+    m.wait(PATIENCE)
+    assert m._folder.submissions.entries()[-1].needs == {"custom": {"A": 2}, "request_memory": 90 << 20}
 
 
 def test_a_chain_has_entries_of_components(data_dir: Path) -> None:

@@ -260,6 +260,22 @@ def _first_plan(
     may_fall: bool,
 ) -> rounds.Plan:
     """What the first round does: components that are to be done, in groups that need the same."""
+    plan = _plan_of(asked, options, pools, to_do, workers, may_fall=may_fall)
+    beside = [group for group in asked.groups_beside(to_do) if group[0]]
+    if beside:
+        plan.beside = rounds.plan_by_needs(rounds.INITIAL, beside, 1).parts
+    return plan
+
+
+def _plan_of(
+    asked: Asked,
+    options: Options,
+    pools: Sequence[Pool],
+    to_do: Sequence[int],
+    workers: int,
+    *,
+    may_fall: bool,
+) -> rounds.Plan:
     groups = asked.groups(to_do)
     for needs, _ in groups:
         for pool in pools:

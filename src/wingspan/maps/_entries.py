@@ -111,6 +111,8 @@ def entry_value(name: str, value: Any, what: str | None = None) -> Any:
     Raises:
         SettingsError: It cannot be used.
     """
+    if hasattr(value, "item") and not isinstance(value, str | bytes):
+        value = value.item()  # NumPy's numbers
     return None if value is None and what is not None else _VALUES[entry_of(name)[0]](what or name, value)
 
 

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
+from wingspan._words import counted
 from wingspan.errors import SettingsError
 from wingspan.jobs import Resources, all_of
 from wingspan.maps._entries import ENTRIES, entry_of, spelled, with_entries
@@ -75,7 +76,7 @@ class Asked:
         for name, values in self._options.each.items():
             if not callable(values) and len(values) != count:
                 raise InvalidInputs(
-                    f"{name} has {len(values):,} values, and there are {count:,} inputs",
+                    f"{name} has {counted(len(values), 'value')}, and there are {count:,} inputs",
                     hint="one value for each input, one for all, or a function of the input: "
                     + spelled(name, "lambda x: …"),
                 )
@@ -108,9 +109,13 @@ class Asked:
             if (name, type(value), value) not in known:
                 known[name, type(value), value] = parse_request(name, value)
             return known[name, type(value), value]
-        except (SettingsError, TypeError) as error:
+        except (SettingsError, TypeError) as error:  # a list, say, cannot be looked up
             told = error.message if isinstance(error, SettingsError) else f"{name}={value!r:.60}"
-            hint = error.hint if isinstance(error, SettingsError) else None
+            hint = (
+                error.hint
+                if isinstance(error, SettingsError)
+                else "the function says one value for a component"
+            )
             raise InvalidInputs(f"component {number}: {told}", hint=hint) from None
 
     def groups(self, to_do: Iterable[int]) -> list[Group]:
@@ -131,6 +136,13 @@ class Asked:
         for component in to_do:
             group_of[self._row_of[component]].append(component)
         return [(needs, members) for needs, members in groups.values() if members]
+
+    def groups_beside(self, to_do: Sequence[int]) -> list[Group]:
+        """The groups of the other components, whose outputs are there already."""
+        if not self._names or len(to_do) == len(self._row_of):
+            return []
+        chosen = set(to_do)
+        return self.groups(number for number in range(len(self._row_of)) if number not in chosen)
 
     def _needs(self, row: _Row) -> dict[str, Any]:
         needs = {

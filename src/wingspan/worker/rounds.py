@@ -70,6 +70,8 @@ class Plan(object):
         measured: What the pilot took that decided its needs; None: they have nothing to do with a pilot.
         rest: Of the first round of a map with a pilot: the parts that come after it. They are not of the
             plan.
+        beside: Of the first round: what those components need whose outputs were there when the map was made.
+            They are not of the plan; needs count when they are done again.
         rest_is_timed: Whether the jobs of these ask for the time that they need.
         blocks: How many blocks.
         length: How many components.
@@ -78,6 +80,7 @@ class Plan(object):
     __slots__ = (
         "_first_blocks",
         "_firsts",
+        "beside",
         "blocks",
         "function",
         "kind",
@@ -104,6 +107,7 @@ class Plan(object):
         self.measured: "Optional[Dict[str, Any]]" = None
         self.rest: "Sequence[Part]" = ()
         self.rest_is_timed = False
+        self.beside: "Sequence[Part]" = ()
         self._take([Part({}, ranges, block_size, workers, falls=falls)])
 
     @classmethod
@@ -136,7 +140,8 @@ class Plan(object):
     @property
     def has_needs(self) -> "bool":
         """Some of its components need something else than the map's options say."""
-        return len(self.parts) > 1 or bool(self.parts[0].needs) or self.measured is not None
+        own = len(self.parts) > 1 or bool(self.parts[0].needs)
+        return own or bool(self.beside) or self.measured is not None
 
     @property
     def falls(self) -> "bool":
@@ -177,6 +182,8 @@ class Plan(object):
             fields["function"] = self.function
         if self.measured is not None:
             fields["measured"] = self.measured
+        if self.beside:
+            fields["beside"] = [part.to_plain() for part in self.beside]
         return formats.sign(key, json.dumps(fields))
 
     @classmethod
@@ -195,6 +202,7 @@ class Plan(object):
         if "parts" in fields:
             plan = cls.of(fields["kind"], [Part.from_plain(plain) for plain in fields["parts"]], function)
             plan.measured = fields.get("measured")
+            plan.beside = [Part.from_plain(plain) for plain in fields.get("beside", ())]
             return plan
         size, workers, falls = fields["block_size"], fields["workers"], fields.get("falls", ())
         return cls(fields["kind"], fields["ranges"], size, workers, function, falls)
@@ -324,10 +332,10 @@ def needs_of(plans: "Mapping[int, Plan]", component: "int") -> "Mapping[str, Any
     return _needs_in([plans[number] for number in sorted(plans, reverse=True)], component)
 
 
-def _needs_in(newest: "Iterable[Plan]", component: "int") -> "Mapping[str, Any]":
+def _needs_in(newest: "Sequence[Plan]", component: "int") -> "Mapping[str, Any]":
     for plan in newest:
-        if component in plan:
-            for part in plan.parts:
+        if component in plan or plan.beside:
+            for part in (*plan.parts, *plan.beside):
                 if component in part:
                     return part.needs
     return _NONE
