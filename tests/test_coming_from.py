@@ -34,6 +34,13 @@ NEEDS = {
 }
 
 
+#: Dask's own patience: a busy machine must not fail a test.
+PATIENT = {
+    "DASK_JOBQUEUE__SLURM__DEATH_TIMEOUT": f"{PATIENCE:.0f}",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": f"{PATIENCE:.0f}s",
+}
+
+
 @pytest.fixture(scope="session")
 def peers() -> Path:
     """The programs of the environment that has the other tools."""
@@ -96,8 +103,9 @@ def test_before(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> N
         found = request.getfixturevalue(needed)
         if needed == "peers":
             programs = found
+            variables |= PATIENT
         else:
-            variables = found.environment()
+            variables |= found.environment()
     assert answered(page, "Before", tmp_path, variables, programs) == expected(page)
 
 

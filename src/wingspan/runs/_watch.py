@@ -156,10 +156,11 @@ class RunJobs:
 
     def log_path(self, number: int, which: str = "out") -> Path:
         """The file of a job's ``out`` or ``err``; it grows while the job runs."""
-        if not 0 <= number < len(self.spec.rows):
+        jobs = len(self.spec.rows)
+        if not 0 <= number < jobs:
             raise RunError(
-                f"{self.name} has the jobs 0 to {len(self.spec.rows) - 1}, not {number}",
-                hint="number them from 0",
+                f"{self.name} has no job {number}",
+                hint=f"its {jobs:,} jobs are numbered 0 to {jobs - 1}" if jobs > 1 else "it has one: job 0",
             )
         return self.path / "logs" / f"{number}.{which}"
 
