@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from wingspan._shown import shown
 from wingspan.maps._errors import MapError, NotPicklable
 from wingspan.maps._pickled import PickledFunction
 from wingspan.worker.pickling import Dumper, culprit, reason
@@ -12,9 +13,20 @@ from wingspan.worker.pickling import Dumper, culprit, reason
 __all__ = ["function_name", "pickle_function"]
 
 
+#: Characters of a function's name that are kept.
+_LONGEST_NAME = 200
+
+
 def function_name(function: Callable[..., Any]) -> str:
-    """The name of the function in messages."""
-    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+    r"""The name of the function in messages: one line, and nothing that commands a terminal.
+
+    >>> odd = lambda: 0
+    >>> odd.__qualname__ = "a\n\x1b[2Jb"
+    >>> function_name(odd)
+    'a \\x1b[2Jb'
+    """
+    name = str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+    return " ".join(shown(name[:_LONGEST_NAME]).split())
 
 
 def pickle_function(function: Callable[..., Any], tops: Iterable[str] = ()) -> PickledFunction:
