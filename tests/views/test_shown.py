@@ -7,6 +7,7 @@ import html.parser
 import json
 import os
 import re
+import stat
 import sys
 import threading
 import time
@@ -372,6 +373,18 @@ def test_the_report_goes_where_one_is(failing, tmp_path, monkeypatch):
     assert failing.report() == tmp_path / f"wingspan-{failing.tag}.html"
     with pytest.raises(OSError, match=r"nowhere/r\.html"):
         failing.report(tmp_path / "nowhere" / "r.html")
+
+
+def test_the_report_is_closed_to_others_and_follows_no_link(failing, tmp_path):
+    """It says what the map's files say, and nobody else reads those; in a folder that others may write to, a
+    link under the name of a file that stands in for it leads nowhere.
+    """
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    (tmp_path / f".r.html.{os.getpid()}").symlink_to(kept)
+    path = failing.report(tmp_path / "r.html")
+    assert kept.read_text() == "mine"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_report_while_it_goes_on(tmp_path):

@@ -9,7 +9,6 @@ entry point, an ordinary user, a health check.
 from __future__ import annotations
 
 import importlib.resources
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +21,7 @@ from wingspan.environments.bundles.registry import last_words
 from wingspan.environments.bundles.storage import cache_folder, hash_file, interprocess_lock, temporary_folder
 from wingspan.errors import SettingsError, WingspanError
 from wingspan.progress import NO_PROGRESS, Progress
+from wingspan.worker import trust
 
 if TYPE_CHECKING:
     from wingspan.environments.lock import LockedEnvironment
@@ -160,12 +160,7 @@ def build_image(
             made, digest, suffix = _as_sif(made, work / "sif"), "", "sif"
         file_digest = hash_file(made)
         target = folder / str(ContentName.of(title, file_digest, suffix))
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            shutil.copyfile(made, part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        trust.put_whole(str(made), str(target))
     return Image(path=target, name=name, digest=digest or f"sha256:{file_digest}", size=target.stat().st_size)
 
 

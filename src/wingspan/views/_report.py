@@ -19,6 +19,7 @@ from wingspan._words import counted, lasting, moment, sized
 from wingspan.views._model import Report, View, WorkerSpan
 from wingspan.views._source import Source
 from wingspan.views._static import static_text
+from wingspan.worker import trust
 
 __all__ = ["report_html", "write_report"]
 
@@ -43,14 +44,12 @@ def write_report(source: Source, path: str | os.PathLike[str] | None) -> Path:
     report = source.report()
     name = re.sub(r"[^\w.-]", "-", report.view.name)
     target = Path(f"wingspan-{name}.html" if path is None else path).absolute()
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(report_html(report), encoding="utf-8", errors="replace")
-        beside.replace(target)
+        # In a folder that others may write to, nobody can put a link in its place.
+        with trust.replacing(str(target), sync=False) as file:
+            file.write(report_html(report).encode("utf-8", "replace"))
     except OSError as error:  # the name of the file that stands in for it would tell nobody anything
         raise OSError(error.errno, error.strerror, str(target)) from None
-    finally:
-        beside.unlink(missing_ok=True)
     return target
 
 
