@@ -121,7 +121,15 @@ PARTS = {
         "htmap-tables",
         *sorted(f"coming-from/{page.stem}" for page in (ROOT / "docs/coming-from").glob("*.md")),
     ],
-    "Sites": ["facilitators", "sites/chtc", "sites/ospool", "sites/cern", "sites/ligo", "sites/slurm"],
+    "Sites": [
+        "facilitators",
+        "sites/chtc",
+        "sites/ospool",
+        "sites/cern",
+        "sites/ligo",
+        "sites/htcondor",
+        "sites/slurm",
+    ],
     "Reference": [
         "reference/options",
         "reference/python",
