@@ -212,7 +212,11 @@ def test_an_input_that_is_too_large_for_the_access_point(
     assert refused.is_refused
     assert refused.said.startswith(f"the input {path} has 2.0 GB, which would go through the access point")
     assert "wants at most 1.0 GB to come that way" in refused.said
-    assert refused.hint == f"put it into /staging/b/bbadger and name it there: {named}; {chtc.page}"
+    copied = f"scp {path} bbadger@transfer.chtc.wisc.edu:/staging/b/bbadger/"
+    assert refused.hint == f"{copied}; then name it there: {named}; {chtc.page}"
+    ospool = large_file(load_profile("ospool"), path, 2 * 10**9, named)
+    assert ospool is not None
+    assert ospool.hint.startswith("put it into /ospool/")
     advice = large_file(load_profile("generic"), path, 2 * 10**9, named)
     assert advice is not None
     assert (advice.is_refused, named in advice.hint) == (False, True)
