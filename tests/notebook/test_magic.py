@@ -163,6 +163,7 @@ def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
     for cell, said in {
         "%%wingspan\nx": "a map needs inputs",
         "%%wingspan x in\nx": "does not say what the inputs are",
+        "%%wingspan x in range(3) if x\nx": "Hint: %%wingspan x in [x for x in range(3) if x]",
         "%%wingspan range(3)\nlen('a')": "none can be the input",
         "%%wingspan range(3)\nxx + yy": "2 names that have no value: xx, yy",
         "%%wingspan x in range(3)\n!ls": "! and % are the notebook's",
@@ -170,6 +171,8 @@ def test_errors_of_a_cell_name_its_lines(kernel: Kernel) -> None:
         "%%wingspan x in []\nx": "empty",
         "%%wingspan --workers many x in [1]\nx": "that is no number",
         "%%wingspan --nonsense x in [1]\nx": "option --nonsense not recognized\nHint: options are: --as, --tag,",
+        "%%wingspan x in not_there\nx": "not_there: name 'not_there' is not defined\nHint: execute the cell first",
+        "%%wingspan --options not_there x in [1]\nx": "name 'not_there' is not defined",
         "%%wingspan --as 9 x in [1]\n9 * x": "--as 9: that is no name of a variable",
         "%%wingspan --pool nowhere x in range(2)\ny = x\n1 / (y - 1)": "there is no pool 'nowhere'",
         "%wingspan nonsense": "%wingspan status [TAG]",

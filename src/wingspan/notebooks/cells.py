@@ -45,6 +45,12 @@ def split_line(line: str) -> tuple[str | None, str]:
             ), ast.unparse(generator.iter)
     except (SyntaxError, ValueError):
         pass
+    else:
+        name = ast.unparse(generator.target).strip("()")
+        raise InvalidCell(
+            f"{text!r}: after the inputs stands nothing else",
+            hint=f"%%wingspan {name} in [{ast.unparse(generator.target)} for {text}]",
+        )
     try:
         ast.parse(text, mode="eval")
     except SyntaxError as error:

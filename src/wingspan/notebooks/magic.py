@@ -14,7 +14,7 @@ from wingspan._words import notice
 from wingspan.errors import SettingsError, WingspanError
 from wingspan.maps import ComponentErrors, Map, TagExists, TagNotFound, load, load_maps, remove
 from wingspan.maps import map as make_map
-from wingspan.notebooks.cells import cell_function, split_line
+from wingspan.notebooks.cells import InvalidCell, cell_function, split_line
 
 if TYPE_CHECKING:
     from wingspan.maps import Options
@@ -89,7 +89,7 @@ class WingspanMagics(Magics):  # type: ignore[misc]
         shell: Any = self.shell
         filename = shell.compile.cache(f"%%wingspan {line}\n{cell}", 0)
         function = cell_function(cell, target, shell.user_ns, filename)
-        inputs = shell.ev(expression)
+        inputs = self._value(expression)
         tag = given.get("tag") or self._own_tag(cell)
         made = self._make(
             function,
@@ -174,12 +174,21 @@ class WingspanMagics(Magics):  # type: ignore[misc]
         if "options" in given:
             if named:
                 raise SettingsError("--options gives all options: leave the others out")
-            shell: Any = self.shell
-            found = shell.ev(given["options"])
+            found = self._value(given["options"])
             if not isinstance(found, Options):
                 raise SettingsError(f"{given['options']} is no wingspan.Options", hint="--options NAME")
             return found
         return Options(**named) if named else None
+
+    def _value(self, expression: str) -> Any:
+        """What an expression of the first line is in the notebook."""
+        shell: Any = self.shell
+        try:
+            return shell.ev(expression)
+        except NameError as error:
+            raise InvalidCell(
+                f"{expression}: {error}", hint="execute the cell first that gives it a value"
+            ) from None
 
     def _own_tag(self, cell: str) -> str:
         """The tag of the map of this cell: the same when it is executed again, whatever has become of its
