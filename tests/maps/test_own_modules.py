@@ -478,3 +478,36 @@ def test_every_module_that_the_worker_imports_is_kept():
     assert imported - ours - set(sys.builtin_module_names) == set(together.LIBRARY) - set(
         sys.builtin_module_names
     )
+
+
+def test_an_own_module_that_fails_on_the_worker_is_told_in_words(project):
+    """The signal that ended the process, which wrote nothing; and a traceback of the user's lines alone."""
+    project.write(
+        **{
+            "make.py": """
+import os, sys, wingspan
+os.environ["MADE_BY"] = str(os.getpid())
+import fragile
+for how in ("end", "raise"):
+    os.environ["HOW"] = how
+    try:
+        wingspan.map(fragile.work, [1], pool="local").wait()
+    except wingspan.WorkersCannotStart as error:
+        print(repr(str(error)))
+""",
+            "fragile.py": """
+import os
+if os.environ["MADE_BY"] != str(os.getpid()):
+    if os.environ["HOW"] == "end":
+        os.kill(os.getpid(), 9)
+    raise OSError("not here")
+def work(x):
+    return x
+""",
+        }
+    )
+    ended, raised = project.run("make.py")
+    assert "does not start: it was killed by signal 9" in ended
+    assert "it wrote nothing to standard error" in ended
+    assert "OSError: not here" in raised
+    assert raised.count("File ") == 1

@@ -304,7 +304,14 @@ def describe_refusal(fields: dict[str, Any]) -> tuple[str, str]:
             f"the function cannot be loaded: {kind}: {text}\n{render_traceback(fields['chain'])}".rstrip(),
             hint,
         )
-    message = f"the process that calls the function does not start: it {fields['message']}"
+    how = f"was {fields['message']}" if fields["message"].startswith("killed") else fields["message"]
+    message = f"the process that calls the function does not start: it {how}"
     if fields.get("stderr"):
-        message += "\n" + str(fields["stderr"]).rstrip()
-    return message, "the last lines of its standard error are above"
+        return (
+            f"{message}\n{str(fields['stderr']).rstrip()}",
+            "the last lines of its standard error are above",
+        )
+    return (
+        message,
+        "it wrote nothing to standard error: look for what ends a process in the modules that the function imports",
+    )

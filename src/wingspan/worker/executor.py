@@ -60,9 +60,14 @@ def _sources() -> "Container[str]":
     """File names of our own code, whose frames are no news to the user."""
     import pickle as pickle_module
 
+    from . import own
+
     building = (rebuild.loads, rebuild.class_by_value, rebuild.function)
     ours = (_sources, Caller.call_one, Dumper.dumps, Stream.read) + building
-    return frozenset([one.__code__.co_filename for one in ours] + [pickle_module.__file__])
+    files = [one.__code__.co_filename for one in ours]
+    # Those that begin so are frozen into Python, which leaves its importer out of tracebacks, too.
+    frozen = ["<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"]
+    return frozenset(files + frozen + [own.install.__code__.co_filename, pickle_module.__file__])
 
 
 def _lead_streams(out_file: "int", err_file: "int") -> "int":
