@@ -1,4 +1,4 @@
-"""Jobs that do not get on, on real pools: what keeps them is told within seconds, or mended."""
+"""Jobs that make no progress, on real pools: what keeps them is told within seconds, or mended."""
 
 from __future__ import annotations
 

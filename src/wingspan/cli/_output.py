@@ -185,7 +185,7 @@ def notes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_words_for_interrupts() -> Iterator[None]:
-    """Within, the library tells nothing of Ctrl-C: the command does."""
+    """Within the block, the library reports nothing of Ctrl-C: the command does."""
     import logging
 
     from wingspan._words import INTERRUPTED

@@ -29,7 +29,7 @@ class _Lines:
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """Somebody to hand to library code; draws on standard error, so that output can be piped.
+    """A `Progress` for library code; it draws on standard error, so that output can be piped.
 
     Args:
         quiet: Draw nothing.

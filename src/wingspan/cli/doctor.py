@@ -54,7 +54,7 @@ _PROGRAMS = {
     "HTCondor": (
         ("condor_version",),
         "a pool, the site's or your own",
-        None,  # what is said of the pools says it
+        None,  # the lines about the pools say it
     ),
     "Slurm": (("sbatch", "--version"), "jobs on a Slurm cluster", "the cluster's login node has it"),
     "Apptainer": (

@@ -143,7 +143,10 @@ def wait(
 def _wait_for_all(
     maps: list[Map], display: _Display, timeout: float | None, holds_ok: bool
 ) -> tuple[dict[str, WingspanError], list[str]]:
-    """Wait by turns: what keeps a map (by tag), and the tags that were not in time."""
+    """Wait for the maps by turns.
+
+    Returns what keeps a map, by its tag, and the tags that were not in time.
+    """
     import wingspan
 
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -262,7 +262,7 @@ def logs(*, name: str, numbers: tuple[int, ...], live: bool, only_errors: bool, 
 
 @contextlib.contextmanager
 def _leaving(*names: str) -> Iterator[None]:
-    """Ctrl-C ends the looking on, not the run: say so."""
+    """Ctrl-C ends the watching, not the run: say so."""
     try:
         with own_words_for_interrupts():
             yield

@@ -113,7 +113,7 @@ class Source:
 
     Attributes:
         address: Where they fetch it; None: the scheduler sends it, or they see this machine's files.
-        requirements: What machines must be to read it.
+        requirements: Requirements on machines that read it: a ClassAd expression.
         warning: What the site will not like, where no better way is open.
         delta: `address` is where they fetch another bundle, and this is the difference to it.
     """

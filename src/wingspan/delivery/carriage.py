@@ -56,7 +56,7 @@ class Carriage:
 
     @property
     def requirements(self) -> tuple[str | None, ...]:
-        """What machines must be to get at the bundle and to execute it: ClassAd expressions."""
+        """Requirements on machines that fetch the bundle and execute it: ClassAd expressions."""
         if self.delivery is None:
             return ()
         reading = self.delivery.source_requirements if self.source else None

@@ -35,9 +35,9 @@ class Delivery:
         cache: Where it was built or found.
         manifest: What it says of itself; None for one that somebody else made.
         source: Where machines fetch it; None: the scheduler sends it, or they see this machine's files.
-        source_requirements: What machines must be to read `source`: a ClassAd expression.
+        source_requirements: Requirements on machines that read `source`: a ClassAd expression.
         source_warning: What the site will not like about the way, where no better one is open.
-        machine_requirements: What machines must be to execute its programs: a ClassAd expression.
+        machine_requirements: Requirements on machines that execute its programs: a ClassAd expression.
         layers: Thin layers that lie beside the bundle: name of the file, ``sha256``, ``size``, ``what`` is in
             it, and the path in the cache.
         delta: What the scheduler sends instead of the bundle: its difference to another one (`Delta`), which

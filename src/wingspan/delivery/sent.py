@@ -57,7 +57,7 @@ class SentEnvironment:
 
 
 def environment_to_send(named: Environment) -> SentEnvironment:
-    """What is sent of an environment.
+    """The files of an environment that are sent.
 
     Raises:
         ManifestNotFound: There is no such workspace.

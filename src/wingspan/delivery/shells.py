@@ -41,7 +41,8 @@ def shell_beside(
     command: Sequence[str],
     refused: type[WingspanError],
 ) -> Callable[[], int] | None:
-    """What opens a shell beside a running job, in its folder and environment, and answers its exit code.
+    """A function that opens a shell beside a running job, in its folder and environment, and returns its exit
+    code.
 
     Args:
         pool: The job's.
@@ -112,7 +113,7 @@ def by_ssh(
 
 
 def _shell_by_ssh(pool: Pool, job: str, remote: str, refused: type[WingspanError]) -> Callable[[], int]:
-    """What opens a shell in an HTCondor job, such as ``12.0``, and executes `remote` in it.
+    """A function that opens a shell in an HTCondor job, such as ``12.0``, and executes `remote` in it.
 
     Raises:
         refused: It cannot be opened, as far as this machine can tell.
@@ -176,7 +177,7 @@ exec "${_wingspan[@]}"
 
 
 def _remote(bundle: Bundle | None, pool: Pool, command: Sequence[str]) -> Shell:
-    """What is executed beside the job: shell, in the job's folder and with its variables."""
+    """The shell command that is executed beside the job, in its folder and with its variables."""
     person = Shell('"${_CONDOR_SHELL:-/bin/sh}"')
     if bundle is None:
         return words(command or (person, "-i"))

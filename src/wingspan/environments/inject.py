@@ -167,7 +167,7 @@ def _missing(package: LockedPackage, env: LockedEnvironment) -> list[str]:
             if asked.marker is not None and marker_holds(str(asked.marker), env.platform, python) is not True:
                 continue
         except (InvalidRequirement, ValueError):
-            continue  # what nobody understands asks for nothing
+            continue  # a requirement that cannot be read asks for nothing
         there = env.package(normalize(asked.name))
         if there is None:
             missing.append(str(asked).partition(";")[0].strip())

@@ -103,9 +103,8 @@ def _short(file: str) -> str:
 def describe(func: Callable[..., Any]) -> dict[str, Any]:
     """What is known of the code of a function, as plain values."""
     collected = _Parts()
-    with contextlib.suppress(
-        Exception
-    ):  # objects of the user's may raise anything; a map is made all the same
+    # Objects of the user's may raise anything; a map is made all the same.
+    with contextlib.suppress(Exception):
         collected.add(func, function_name(func))
     code = _code_of(func)
     file = _file_of(code) if code else None

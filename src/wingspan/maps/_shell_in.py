@@ -24,7 +24,8 @@ def shell_at_component(m: Any, component: int, command: Sequence[str] = ()) -> C
         command: Program and arguments instead of an interactive shell.
 
     Returns:
-        What opens it on this terminal and answers its exit code; it raises `MapError` when none starts.
+        A function that opens it on this terminal and returns its exit code; it raises `MapError` when none
+        starts.
 
     Raises:
         IndexError: There is no such component.

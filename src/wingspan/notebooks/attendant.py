@@ -108,7 +108,7 @@ def _make_ready(tenant: Tenant | None, note: Path) -> None:
 
 
 def _write_note(note: Path, short: str, text: str) -> None:
-    """Tell the page; see `wingspan.notebooks.page`."""
+    """Write what the page shows; see `wingspan.notebooks.page`."""
     from wingspan.worker import trust
 
     with contextlib.suppress(OSError):
@@ -137,7 +137,7 @@ def _leave(tenant: Tenant, *, keep: bool) -> None:
 
 
 def _say(text: str) -> None:
-    """Tell whoever looks at the terminal, among the lines of Jupyter's log."""
+    """Print a line for people on the terminal, among the lines of Jupyter's log."""
     from wingspan._shown import shown
 
     with contextlib.suppress(OSError, ValueError):

@@ -224,7 +224,7 @@ def why_tasks_wait(tasks: Iterable[Task]) -> Waiting | None:
     if often is not None and often.restarts >= _MANY_RESTARTS:
         told = f" ({often.because})" if often.because else ""
         return Waiting(
-            f"job {often.name} does not get on: Slurm has started it again {often.restarts} times{told}; "
+            f"job {often.name} makes no progress: Slurm has started it again {often.restarts} times{told}; "
             f"scontrol show job {often.name} says more, and slurmd's log on {often.host or 'its node'}"
         )
     waiting = [task for task in known if task.state is JobState.IDLE]

@@ -217,7 +217,7 @@ class Connection:
         )
 
     def ask(self, do: str, data: bytes | memoryview = b"", /, **what: Any) -> tuple[dict[str, Any], bytes]:
-        """Have something done over there: the answer.
+        """Have something done over there. Returns the answer.
 
         Raises:
             WingspanError: What was raised there.
@@ -269,7 +269,10 @@ class Connection:
 
     @contextlib.contextmanager
     def _whole(self) -> Any:
-        """Within, messages are exchanged: whatever interrupts that, this connection is not used again."""
+        """Within the block, messages are exchanged.
+
+        If anything interrupts that, this connection is not used again.
+        """
         try:
             yield
         except Silent as error:
@@ -310,7 +313,7 @@ class Connection:
 
 @contextlib.contextmanager
 def making_sense(address: Address) -> Iterator[None]:
-    """Within, what an access point has answered is read: if it has another form, that is told.
+    """Within the block, an answer of an access point is read: one of another form becomes an error.
 
     Raises:
         PoolError: It has another form.
@@ -394,8 +397,9 @@ def _command(address: Address, words: Sequence[str], *options: str) -> list[str]
 
 
 def shell_there(kind: str, words: Sequence[str]) -> Callable[[], int]:
-    """What has the Wingspan of an access point execute `words` on this terminal, and answers their exit
-    code."""
+    """A function that has the Wingspan of an access point execute `words` on this terminal, and returns
+    their exit code.
+    """
     command = _command(Address.parse(kind), words, "-t" if sys.stdin.isatty() else "-T")
     return lambda: subprocess.run(command, check=False).returncode
 

@@ -1,4 +1,4 @@
-"""What the two ends of an SSH connection say to each other: JSON with bytes behind it, each with its length.
+"""The messages between the two ends of an SSH connection: JSON with bytes behind it, each with its length.
 
 A message is the length of its JSON, the length of its bytes (both 4 bytes, big-endian), the JSON, the bytes.
 One end is `wingspan.pools.ssh_connection`, the other `wingspan.serving`.

@@ -41,11 +41,11 @@ _BROUGHT = frozenset({*_GROWING, "actions", "functions", "notes", "rounds"})
 _OWN = frozenset({LOCK, "lock", "read", "worker.pyz"})
 #: What is known of jobs over there, in the copy.
 _JOBS = "jobs_there"
-#: Seconds after which a machine that did not answer is asked again by whoever only looks.
+#: Seconds after which a process that only looks asks a machine again that did not answer.
 _AGAIN_SECONDS = 5.0
-#: How long those who wait bear that the access point does not answer (s).
+#: How long a process that waits accepts that the access point does not answer (s).
 PATIENCE = 300.0
-#: A map or run is sent so often, where the connection breaks before it is begun.
+#: How often a map or run is sent, if the connection breaks before it is begun.
 _MOST_SENT = 5
 
 
@@ -60,8 +60,7 @@ def event_of(plain: Mapping[str, Any]) -> JobEvent:
     return JobEvent(**{**plain, "state": JobState(plain["state"])})
 
 
-#: Access points that did not answer: until when they are not asked again by who only looks, and what was
-#: wrong.
+#: Access points that did not answer: when a process that only looks may ask them again, and what was wrong.
 _silences: dict[Address, tuple[float, PoolUnavailable]] = {}
 
 
@@ -186,7 +185,7 @@ class Mirror:
             pause = min(10.0, 2 * pause)
 
     def making_sense(self) -> AbstractContextManager[None]:
-        """Within, an answer is read: if it has another form, that is told (see `making_sense`)."""
+        """Within the block, an answer is read: one of another form becomes an error (see `making_sense`)."""
         return making_sense(self._address)
 
     def look(self, *, reconcile: bool = False) -> None:

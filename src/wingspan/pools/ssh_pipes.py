@@ -28,7 +28,7 @@ class Silent(Broken):
 
 
 class Pipes:
-    """What is written to a process, and what it writes.
+    """Writes to a process, and reads what it writes.
 
     Args:
         to: Its standard input.

@@ -167,7 +167,7 @@ class SubmissionLog:
         self.append(logged)
 
     def alone(self) -> AbstractContextManager[bool]:
-        """Held while it is decided what is to be written down: whether it was to be had.
+        """A lock, held while it is decided what to write down. Its value says whether it was obtained.
 
         Processes that see the same submission at once, and did not submit it themselves, would all write it.
         """

@@ -42,7 +42,7 @@ _DELIBERATE = frozenset(
 
 @attrs.frozen
 class Explanation:
-    """What is known of jobs that do not get on.
+    """What is known of jobs that make no progress.
 
     Attributes:
         message: What keeps them, with the next step; None: nothing unusual.
@@ -86,8 +86,8 @@ def _failing(jobs: Sequence[Any]) -> str | None:
         return None
     starts, reason = max(found)
     times = "once" if starts == 1 else f"{starts} times"
-    which = "a job does" if len(found) == 1 else f"{len(found)} jobs do"
-    return f"{which} not get on: HTCondor has started it {times}, each time it was over within moments; the last reason: {reason}"
+    which = "a job makes" if len(found) == 1 else f"{len(found)} jobs make"
+    return f"{which} no progress: HTCondor has started it {times}, each time it was over within moments; the last reason: {reason}"
 
 
 def _came_early(ad: Any) -> bool:
@@ -104,7 +104,7 @@ def explain(
     now: float,
     hollow: Callable[[], frozenset[str]] = frozenset,
 ) -> Explanation:
-    """Why these jobs do not get on.
+    """Why these jobs make no progress.
 
     Args:
         jobs: Whole ads of those that wait or run.
@@ -190,7 +190,7 @@ def _lost(
 
 
 class Explainer:
-    """Asks pools why jobs do not get on, not often, and keeps what they say."""
+    """Asks pools why jobs make no progress, not often, and keeps what they say."""
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}

@@ -45,7 +45,7 @@ PROJECTION = ("RequestCpus", "RequestMemory", "WingspanMap", "Iwd", "Args", "Arg
 _USUAL_MEMORY = 128
 #: A job's own submit commands with which a warm worker can stand for it.
 _ORDINARY = frozenset({"on_exit_remove", "job_lease_duration"})
-#: Variables that are another one's in each job, or that lead to what a warm worker has not.
+#: Variables that differ from job to job, or that lead to something that a warm worker does not have.
 _OF_THE_JOB = ("_CONDOR_ANCESTOR_", "_CONDOR_CHIRP", "_CONDOR_JOB_PIDS", "CONDOR_STARTER_PID")
 #: Seconds for a warm worker to end by itself before it is killed.
 _PATIENCE = 5.0
@@ -150,7 +150,7 @@ class WarmWorkers(LocalPool):
         return self._folder / f"{hashlib.sha256(facts.encode()).hexdigest()[:16]}.json"
 
     def prepared(self, job: JobDescription) -> JobDescription:
-        """`job`, which leaves behind what its environment is, if that is not known yet."""
+        """`job`, which also writes down its environment, if that is not known yet."""
         memory = self._memory(job)
         if memory.exists():
             return job
@@ -176,7 +176,8 @@ class WarmWorkers(LocalPool):
             return None
         # The processes themselves keep their files in a folder that stays.
         environ = {name: value.replace(told["scratch"], str(self._folder)) for name, value in base.items()}
-        if "WINGSPAN_IDLE_SECONDS" in os.environ:  # for them, not for what they execute: a job has it not
+        # for the workers alone: what they execute must not have it, as a job has not
+        if "WINGSPAN_IDLE_SECONDS" in os.environ:
             environ["WINGSPAN_IDLE_SECONDS"] = os.environ["WINGSPAN_IDLE_SECONDS"]
         orders = []
         for process in range(count):
@@ -215,7 +216,9 @@ class WarmWorkers(LocalPool):
     def _spawn(
         self, command: Sequence[str], idle_folder: Path, count: int, environ: dict[str, str], stderr: str
     ) -> list[socket.socket]:
-        """Start `count` workers as children of nobody: who waits for their end must not find zombies."""
+        """Start `count` workers as children of nobody: a process that waits for their end must not find
+        zombies.
+        """
         orphans = ["/bin/sh", "-c", '"$@" & ', "sh", *command]
         return super()._spawn(orphans, idle_folder, count, environ, stderr)
 

@@ -115,7 +115,7 @@ def _find_or_build(cache: Path) -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether it is there, and nobody else can have changed it: it is executed."""
+    """Whether it is there, and nobody else can have changed it, since it will be executed."""
     try:
         status = path.lstat()
     except FileNotFoundError:

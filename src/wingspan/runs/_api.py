@@ -173,7 +173,7 @@ def run(
         NoSuchMachine: No machine of the pool has what is asked for.
         RunExists: The name is in use; with `exist_ok`: by another run, and the message says in what it
             differs.
-        UnknownOption: An argument of a name that nobody knows.
+        UnknownOption: There is no argument of that name.
         UnknownTask: There is no such task.
         PoolError: The pool cannot be used.
 

@@ -1,4 +1,4 @@
-"""What jobs of a run ask for since they were done again with something else.
+"""Other requests of jobs of a run, since a rerun changed them.
 
 It stands in the log of the submissions, beside the jobs that ask for it, and in the note that the scheduler
 keeps with them: so it holds from the moment on when the scheduler has the jobs.

@@ -45,7 +45,7 @@ def same_run(spec: RunSpec) -> Run:
 
 
 def _compared(spec: RunSpec) -> dict[str, Any]:
-    """What makes a run another one, by what people call it."""
+    """What tells one run from another, under the names that people use."""
     return {
         "the command": spec.steps,
         "the sweep": (spec.parameters, spec.rows),

@@ -96,8 +96,8 @@ def is_pattern(path: str) -> bool:
 
 
 def gathered_as(spec: RunSpec, path: str) -> str:
-    """What is sent to the address of `path`, by its place among the outputs: of a pattern the folder that the
-    job's script puts all into that matches.
+    """The place, among the outputs, of what is sent to the address of `path`. For a pattern it is the folder
+    into which the job's script puts everything that matches.
     """
     return f"{GATHERED}{[*spec.destinations].index(path)}" if is_pattern(path) else path
 

@@ -48,7 +48,9 @@ def gathering(spec: RunSpec, *, shared: bool) -> Shell:
 
 
 def _sending(spec: RunSpec, *, shared: bool) -> Shell:
-    """What notes outputs that go to an address, and on a `shared` file system sends them there."""
+    """The part of the script that notes outputs which go to an address, and on a `shared` file system
+    sends them there.
+    """
     if not spec.destinations:
         return Shell("")
     table = []

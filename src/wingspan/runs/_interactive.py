@@ -126,8 +126,8 @@ def shell_in_job(run: Run, number: int = 0, command: Sequence[str] = ()) -> Call
         command: Program and arguments instead of an interactive shell.
 
     Returns:
-        What opens it on this terminal and answers its exit code; it raises `RunError` when HTCondor starts no
-        shell.
+        A function that opens it on this terminal and returns its exit code; it raises `RunError` when
+        HTCondor starts no shell.
 
     Raises:
         RunError: The job is not running, or its pool has no way into it.

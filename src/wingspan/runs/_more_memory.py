@@ -51,7 +51,7 @@ def check_more_memory(spec: RunSpec, pool: Pool) -> None:
     """See that the pool can raise the memory of jobs, if the run wants that.
 
     Raises:
-        InvalidRun: It cannot. A pool that ends no job for its memory is let through.
+        InvalidRun: It cannot. A pool that never ends a job for its memory passes.
     """
     most = spec.resources.retry_memory
     if most is None or pool.raises_memory or not pool.limits_memory:

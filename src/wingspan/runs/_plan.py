@@ -48,7 +48,7 @@ __all__ = ["Plan", "plan_run", "programs_of", "with_environment"]
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A run that was thought through, and of which nothing is written yet.
+    """A run that was planned, and of which nothing is written yet.
 
     Attributes:
         spec: The run.
@@ -120,7 +120,7 @@ def plan_run(
     look: Callable[[RunSpec], None] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Plan:
-    """Think a run through.
+    """Make the plan of a run.
 
     Args:
         request: What is asked for.
@@ -356,7 +356,7 @@ def with_environment(
     look: Callable[[RunSpec], None] | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Plan:
-    """The plan with its bundle, with what that needs of a machine, and what there is to say of it."""
+    """The plan with its bundle, with what the bundle needs of a machine, and with warnings about it."""
     spec = plan.spec
     resources = spec.resources
 

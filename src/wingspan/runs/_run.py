@@ -175,7 +175,7 @@ class Run(Printed, Again, Tables, Showable):
 
     @told
     def attend(self, status: RunStatus) -> None:
-        """Help jobs on that somebody waits for.
+        """Speed up jobs that somebody waits for.
 
         New jobs get a machine sooner, and a personal pool that has crashed is started again.
 

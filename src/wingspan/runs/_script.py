@@ -84,7 +84,9 @@ def job_script(
 
 
 def _placed(spec: RunSpec) -> Shell:
-    """What gives large inputs their own names: they come from a store, under names that say their content."""
+    """The part of the script that gives large inputs their own names: they come from a store, under names
+    that say their content.
+    """
     if not spec.placed:
         return _NOTHING
     names = [url.rpartition("/")[2] for url, *_ in spec.placed]

@@ -299,7 +299,9 @@ class RunJobs:
         return JobState.IDLE if event is None else event.state
 
     def _why_waiting(self, entries: Sequence[LoggedSubmission], states: list[str]) -> str | None:
-        """Why jobs do not get on, as their pool says; asked seldom, and only while they seem stuck."""
+        """Why jobs make no progress, as their pool says; it is asked seldom, and only while they seem
+        stuck.
+        """
         if "idle" not in states and "running" not in states:
             return None
         pool = get_pool(self.pool)

@@ -73,7 +73,7 @@ class StateGrid:
         return Cells(first=first, stop=stop, size=size, layer="state", data=bytes(data))
 
     def _update(self, codes: bytes | bytearray, rest: str, first: int, stop: int, size: int) -> None:
-        """Bring the data up to date that hold where there are no exceptions."""
+        """Update the data of cells without exceptions."""
         now, about = bytes(memoryview(codes)[first:stop]), (first, stop, size, rest)
         if about != self._about:
             before = None

@@ -195,8 +195,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # -- who asks --------------------------------------------------------------------------------------------
 
     def _is_known(self, query: Mapping[str, Sequence[str]]) -> bool:
-        """The token is in the address or in the cookie; and the name is loopback's, whatever DNS says of
-        another one.
+        """The token is in the address or in the cookie, and the host is named as loopback, whatever DNS says
+        of other names.
         """
         host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
         if host not in ("127.0.0.1", "localhost"):

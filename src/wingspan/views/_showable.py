@@ -1,4 +1,4 @@
-"""What a `Map` and a `Run` can do because they can be shown."""
+"""What a `Map` and a `Run` have in common for being shown."""
 
 from __future__ import annotations
 

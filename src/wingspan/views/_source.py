@@ -1,4 +1,4 @@
-"""What a map, or a run, answers to whoever shows it."""
+"""What views ask a map or a run."""
 
 from __future__ import annotations
 

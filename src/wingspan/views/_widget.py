@@ -71,7 +71,10 @@ def live_widget_class() -> Any:
                 self._end = None
 
         def _attend(self, viewer: str, is_there: bool) -> None:
-            """A page shows this widget, or does so no more. While no page shows it, nothing is looked at."""
+            """A page shows this widget, or has stopped showing it.
+
+            While no page shows it, nothing is looked at.
+            """
             if is_there:
                 self._viewers.add(viewer)
                 self._start()
@@ -174,7 +177,7 @@ Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 
 def beside_still(shown: Any, still: dict[str, Any]) -> Bundle:
-    """What a notebook is given to show: a widget, and a picture where the widget cannot be.
+    """What a notebook gets to show: a widget, and a picture where there can be no widget.
 
     Args:
         shown: The widget. What it tells beside its data is kept: Colab needs it.
@@ -186,7 +189,7 @@ def beside_still(shown: Any, still: dict[str, Any]) -> Bundle:
 
 
 def live_mimebundle(source: Callable[[], Source], still: dict[str, Any]) -> Bundle:
-    """What a notebook is given to show.
+    """What a notebook gets to show.
 
     Args:
         source: Answers what is shown.

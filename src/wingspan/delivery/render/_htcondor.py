@@ -60,7 +60,8 @@ def resource_lines(text: Reasoned, resources: Resources, disk: int) -> None:
 
 
 def requirement_lines(text: Reasoned, urls: Collection[str], *others: str | None) -> None:
-    """What machines must be beside the resources, in one line: what is mounted to read `urls`, and `others`.
+    """Requirements on machines beside the resources, in one line: what is mounted to read `urls`, and
+    `others`.
 
     HTCondor takes the last ``requirements`` of a submit description and forgets those before.
     """

@@ -33,7 +33,7 @@ __all__ = ["Base", "apply_delta", "bases_of", "make_delta"]
 
 _HEAD = 4096
 _MAGIC = "wingspan-delta 1"
-#: A base that has less of a bundle is none.
+#: A bundle that shares less than this with another one is no base.
 LEAST = 0.5
 
 
@@ -178,7 +178,7 @@ def _write(target: Path, bundle: Bundle, base: Base, ranges: Sequence[tuple[str,
 
 
 def _entries() -> Iterator[dict[str, Any]]:
-    """What is noted of the bundles in this cache that are as they were when they were built."""
+    """The notes about bundles in this cache that are unchanged since they were built."""
     folder = cache_folder("bundles")
     for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):

@@ -165,7 +165,8 @@ def check_disk(site: Profile, folder: Path, size: int, what: str, *, items: int 
 
 
 def look_for_room(folder: Path, profile: str | None, what: str) -> Callable[[int, int], None]:
-    """What sees, given bytes and number of files, that there is room for them in `folder`; see `check_disk`.
+    """A function that takes bytes and a number of files, and sees that `folder` has room for them; see
+    `check_disk`.
 
     Args:
         folder: Where they would be written.

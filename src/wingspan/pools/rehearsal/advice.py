@@ -106,7 +106,7 @@ def _program(name: str, here: Here) -> Iterator[str]:
 
 
 def _file(word: str, here: Here) -> str | None:
-    """What is to be said of a path that the job did not find."""
+    """The sentence about a path that the job did not find."""
     try:
         if word.startswith(f"{here.folder}/"):  # the job has put its folder before a path
             return _relative(word[len(here.folder) + 1 :], here)

@@ -62,7 +62,7 @@ class RehearsalPool(PlainPool):
 
 
 def engine_for(pool: Pool | None) -> Pool:
-    """In whose words a job is described that is rehearsed for `pool`.
+    """The pool in whose words a job is described that is rehearsed for `pool`.
 
     Machines that see the file systems of this one get nothing sent. On this machine itself a rehearsal is
     about other machines, which do not.

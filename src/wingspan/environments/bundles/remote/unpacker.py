@@ -133,7 +133,7 @@ def carry_activation(pack, prefix):
 
 
 def install_wheels(prefix, site, *wheels):
-    """What unpacks on the access point asks for: the environment's own Python is not executed there."""
+    """Install wheels on the access point, where the environment's own Python is not executed."""
     for wheel in wheels:
         install_wheel(wheel, prefix, site)
 
