@@ -18,6 +18,7 @@ from wingspan.maps._returning import seconds_to_stay
 from wingspan.pools import get_pool
 
 if TYPE_CHECKING:
+    from wingspan.maps._facts import ChainFacts, Patience
     from wingspan.maps._folder import MapFolder
     from wingspan.maps._options import Options
     from wingspan.pools import Pool
@@ -70,18 +71,20 @@ class Chain:
             hint="rehearse it once there is one, or with a value of your own: wingspan.map(f, [value], rehearse=True)",
         )
 
-    def facts(self, pools: Sequence[Pool], *, external: bool) -> dict[str, Any]:
+    def facts(self, pools: Sequence[Pool], *, external: bool) -> ChainFacts:
         """For ``map.json``: see `wingspan.worker.upstream.Chained`.
 
         Args:
             pools: Where its workers are.
             external: A person submits them; nobody brings them back.
         """
-        facts: dict[str, Any] = {
+        patience = self._patience(pools, external=external)
+        facts: ChainFacts = {
             "maps": [one.path.name for one in self.maps],
             "tags": [one.tag for one in self.maps],
             "whole": self.whole,
-            **self._patience(pools, external=external),
+            "look_seconds": patience["look_seconds"],
+            "stay_seconds": patience["stay_seconds"],
             "idle_seconds": IDLE_SECONDS,
         }
         ways = {one.transport for one in pools}
@@ -92,7 +95,7 @@ class Chain:
             }
         return facts
 
-    def _patience(self, pools: Sequence[Pool], *, external: bool) -> dict[str, Any]:
+    def _patience(self, pools: Sequence[Pool], *, external: bool) -> Patience:
         """How often the workers of these pools look for inputs, and how long they stay without any. A worker
         does not know in which of them it is: so they leave only if all of them bring theirs back.
         """

@@ -19,13 +19,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from wingspan._words import moment
 from wingspan.maps._functions import function_name
 from wingspan.maps._own_files import is_own_file
+
+if TYPE_CHECKING:
+    from wingspan.maps._facts import CodeFacts
 
 __all__ = [
     "FunctionVersion",
@@ -100,7 +103,7 @@ def _short(file: str) -> str:
         return file
 
 
-def describe(func: Callable[..., Any]) -> dict[str, Any]:
+def describe(func: Callable[..., Any]) -> CodeFacts:
     """What is known of the code of a function, as plain values."""
     collected = _Parts()
     # Objects of the user's may raise anything; a map is made all the same.

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._chain import Chain
+    from wingspan.maps._facts import FileFacts, InterpreterFacts, OpenFacts
     from wingspan.pools.following import Earlier
 
 __all__ = ["Opened", "check_pool", "create", "deliver", "prepare_environment"]
@@ -68,6 +69,14 @@ class Opened:
     workers: int
     look_seconds: float
     idle_seconds: float | None
+
+    def facts(self) -> OpenFacts:
+        """For ``map.json``."""
+        return {
+            "workers": self.workers,
+            "look_seconds": self.look_seconds,
+            "idle_seconds": self.idle_seconds,
+        }
 
 
 def create(
@@ -145,7 +154,7 @@ def create(
         info=attrs.evolve(
             info,
             function="Executor" if opened else info.function,
-            open=attrs.asdict(opened) if opened else None,
+            open=opened.facts() if opened else None,
             chain=chain.facts(pools, external=options.workers == 0) if chain else None,
             store=values.setting if values is not None else None,
         ),
@@ -304,6 +313,7 @@ def _info_of(
     """What ``map.json`` is to say, but for what is counted when the folder is written."""
     from wingspan._version import __version__
 
+    interpreter = {**compatibility.this_interpreter(), **options_of_this_python()}
     return MapInfo(
         id=f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}",
         tag=tag or new_tag(tags_root()),
@@ -315,7 +325,7 @@ def _info_of(
         options=options.as_dict(),
         retries=options.retries,
         seed=int.from_bytes(os.urandom(16), "little") if options.seed is None else options.seed,
-        interpreter={**compatibility.this_interpreter(), **options_of_this_python()},
+        interpreter=cast("InterpreterFacts", interpreter),
         lease_seconds=float(os.environ.get("WINGSPAN_LEASE_SECONDS", formats.LEASE_SECONDS)),
         end_seconds=float(os.environ.get("WINGSPAN_END_SECONDS", formats.END_SECONDS)),
         wingspan=__version__,
@@ -337,7 +347,7 @@ def _info_of(
 
 def _files_of(
     function: PickledFunction, fixed: FixedFiles, options: Options, pools: Sequence[Pool]
-) -> dict[str, Any] | None:
+) -> FileFacts | None:
     """What ``map.json`` says of files (see `MapInfo`).
 
     Raises:
@@ -353,7 +363,7 @@ def _files_of(
     ):
         return None
     remaps = options.output_remaps
-    if pool.elsewhere:
+    if pools[0].elsewhere:  # such a pool does a map alone
         if remaps:
             raise SettingsError(
                 "output_remaps names folders of this machine, and the map is executed on another one",
@@ -361,12 +371,15 @@ def _files_of(
             )
         moved = {source: f"{MOVED}/{number}" for number, source in enumerate(function.files.files)}
         return {"fixed": fixed.names, "reach": [], "moved": moved}
-    return {
+    facts: FileFacts = {
         "fixed": fixed.names,
         "reach": [*function.files.places, *places_of_remaps(remaps)],
-        **({"remaps": remaps} if remaps else {}),
-        **({"aliases": aliases} if (aliases := function.files.aliases) else {}),
     }
+    if remaps:
+        facts["remaps"] = remaps
+    if aliases := function.files.aliases:
+        facts["aliases"] = aliases
+    return facts
 
 
 def _in_store(path: Path, options: Options, pool: Pool, progress: Progress) -> str | None:

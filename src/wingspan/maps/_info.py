@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from wingspan.worker import formats
+
+if TYPE_CHECKING:
+    from wingspan.maps._facts import (
+        ChainFacts,
+        CodeFacts,
+        FileFacts,
+        InterpreterFacts,
+        OpenFacts,
+        StoreFacts,
+    )
 
 __all__ = ["FORMAT", "FORMATS", "FORMAT_WITH_FALLS", "FORMAT_WITH_PARTS", "MOVED", "MapInfo"]
 
@@ -86,7 +96,7 @@ class MapInfo:
     pools: tuple[str, ...] = attrs.field(default=(), converter=_names)
     options: Mapping[str, Any]
     retries: int = 0
-    interpreter: Mapping[str, Any]
+    interpreter: InterpreterFacts
     lease_seconds: float = formats.LEASE_SECONDS
     end_seconds: float = formats.END_SECONDS
     wingspan: str | None = None
@@ -96,7 +106,7 @@ class MapInfo:
     operations: float | None = None
     shares: bool = False
     edited: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
-    code: Mapping[str, Any] | None = None
+    code: CodeFacts | None = None
     made_in: str | None = None
     n: int
     workers: int
@@ -105,12 +115,12 @@ class MapInfo:
     holds_code: bool = True
     function_bytes: int | None = None
     archive_bytes: int | None = None
-    files: Mapping[str, Any] | None = None
-    store: Mapping[str, Any] | None = None
+    files: FileFacts | None = None
+    store: StoreFacts | None = None
     own_modules: tuple[str, ...] = attrs.field(default=(), converter=_names)
     created: float = 0.0
-    chain: Mapping[str, Any] | None = None
-    open: Mapping[str, Any] | None = None
+    chain: ChainFacts | None = None
+    open: OpenFacts | None = None
     unknown: Mapping[str, Any] = attrs.field(factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from wingspan.worker import coming, compatibility, formats, pilot, rounds, trust
 from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
+    from wingspan.maps._facts import FileFacts
     from wingspan.maps._memo import Memo
     from wingspan.maps._stored import StoredValues
 
@@ -43,7 +44,7 @@ def create_map_folder(
     workers: Callable[[int], int],
     plan: Callable[[Sequence[int], int], rounds.Plan],
     fixed: FixedFiles,
-    files: Callable[[], Mapping[str, Any] | None],
+    files: Callable[[], FileFacts | None],
     memo: Memo | None = None,
     values: StoredValues | None = None,
     progress: Progress = NO_PROGRESS,
@@ -125,7 +126,7 @@ def _write_rest(
     info: MapInfo,
     archive: Path,
     plan: Callable[[Sequence[int], int], rounds.Plan],
-    files: Callable[[], Mapping[str, Any] | None],
+    files: Callable[[], FileFacts | None],
     memo: Memo | None,
     workers: Callable[[int], int],
     values: StoredValues | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from wingspan._words import notice
@@ -15,6 +15,7 @@ from wingspan.stores.errors import ObjectNotFound, StoreDamaged
 from wingspan.worker.stored import SUFFIX, Reference, Spool, checked, name_of, new_file
 
 if TYPE_CHECKING:
+    from wingspan.maps._facts import StoreFacts
     from wingspan.maps._info import MapInfo
     from wingspan.maps._options import Options
     from wingspan.pools import Pool
@@ -36,7 +37,7 @@ class StoredValues:
         setting: What ``map.json`` says of it; see `wingspan.worker.stored.Values`.
     """
 
-    def __init__(self, store: Store, setting: dict[str, Any]) -> None:
+    def __init__(self, store: Store, setting: StoreFacts) -> None:
         self._store = store
         self.setting = setting
         self.above: int = setting["above"]
@@ -118,7 +119,12 @@ def stored_values(options: Options, info: MapInfo, pools: Sequence[Pool]) -> Sto
 
         check_writes_here(store)
     store.backend.check_writable()
-    setting = {"label": options.store, "url": url, "map": info.id, "above": int(options.store_above)}
+    setting: StoreFacts = {
+        "label": options.store,
+        "url": url,
+        "map": info.id,
+        "above": int(options.store_above),
+    }
     entry = configured_stores(settings).get(options.store)
     if entry is not None and scheme in ("http", "https"):
         setting["auth"] = _names_of_secrets(entry)
