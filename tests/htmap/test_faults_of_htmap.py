@@ -391,6 +391,10 @@ def test_33_settings_cannot_hold_reserved_options_either():
         htmap.settings.maps[0] = {"MAP_OPTIONS": {name: "x"}}
         with pytest.raises(exceptions.ReservedOptionKeyword):
             htmap.map(double, [1])
+        htmap.settings.maps[0] = {}
+        htmap.settings[f"MAP_OPTIONS.{name}"] = "x"  # the dot of MY. makes a table within it
+        with pytest.raises(exceptions.ReservedOptionKeyword):
+            htmap.map(double, [1])
     assert htmap.get_tags() == ()
 
 

@@ -45,8 +45,13 @@ def test_settings_are_put_over_and_below_each_other():
     assert both["B"] == 5
     one["A"] = 6
     assert both["A"] == 6
-    both.replace(Settings({"C": 7}))
+    other = Settings({"C": 7})
+    both.replace(other)
     assert both.to_dict() == {"C": 7}
+    both["D"] = 8
+    both.prepend(other)
+    both["C"] = 9
+    assert (both["C"], other.to_dict()) == (9, {"C": 7})
 
 
 def test_files_of_settings_are_toml(tmp_path):

@@ -239,7 +239,7 @@ def _request_lines(one: Map) -> list[str]:
         return []
     for request in requests[:_MOST_GROUPS]:
         asked = [
-            f"{name.removeprefix('request_')} {_size_or(name, value)}"
+            f"{name.removeprefix('request_')} {_said(name, value)}"
             for name, value in request.beyond(one.options).items()
         ]
         numbers = ranges_text(request.components[:_MOST_MEMBERS])
@@ -250,9 +250,11 @@ def _request_lines(one: Map) -> list[str]:
     return lines
 
 
-def _size_or(name: str, value: Any) -> str:
-    """A size for people, or what else it is."""
+def _said(name: str, value: Any) -> str:
+    """A size or a time for people, or what else it is."""
     is_size = name in ("request_memory", "request_disk") and isinstance(value, int)
+    if name == "time" and value is not None:
+        return lasting(float(value))
     return size_text(Size(value)) if is_size else str(value)
 
 

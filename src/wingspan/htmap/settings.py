@@ -128,16 +128,17 @@ class Settings:
         return made
 
     def replace(self, other: Settings) -> None:
-        """Have the tables of `other` instead of one's own."""
-        self.maps = other.maps
+        """Have the tables of `other` instead of one's own. What is set later is not set in `other`."""
+        self.maps = [dict(one) for one in other.maps]
 
     def append(self, other: Settings | Mapping[str, Any]) -> None:
         """Put `other` below one's own tables."""
         self.maps = [*self.maps, *(other.maps if isinstance(other, Settings) else [dict(other)])]
 
     def prepend(self, other: Settings | Mapping[str, Any]) -> None:
-        """Put `other` over one's own tables."""
-        self.maps = [*(other.maps if isinstance(other, Settings) else [dict(other)]), *self.maps]
+        """Put `other` over one's own tables. What is set later is not set in `other`."""
+        above = other.maps if isinstance(other, Settings) else [other]
+        self.maps = [*map(dict, above), *self.maps]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and self.to_dict() == other.to_dict()
@@ -256,10 +257,13 @@ settings: Settings = Settings.from_settings(Settings(), USER_SETTINGS, BASE_SETT
 def changed_map_options(of: Settings = settings) -> dict[str, Any]:
     """The options of maps that somebody has set, in lower case. Defaults of HTMap's are left to Wingspan."""
     default = BASE_SETTINGS["MAP_OPTIONS"]
-    chosen = of.get("MAP_OPTIONS", {})
-    return {
-        key.lower(): value for key, value in chosen.items() if key not in default or value != default[key]
-    }
+    chosen: dict[str, Any] = {}
+    for key, value in of.get("MAP_OPTIONS", {}).items():
+        if isinstance(value, Mapping):  # MAP_OPTIONS.MY.WantGPULab is a table within it
+            chosen.update((f"{key}.{inner}", each) for inner, each in value.items())
+        elif key not in default or value != default[key]:
+            chosen[key] = value
+    return {key.lower(): value for key, value in chosen.items()}
 
 
 def follow_htmap_dir(of: Settings = settings) -> None:
