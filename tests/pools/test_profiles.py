@@ -444,13 +444,16 @@ def test_an_unknown_profile_lists_the_known() -> None:
 
 
 def test_slurm_gpus_by_the_sites_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A capability becomes the features of the kinds of GPU that have it; none good enough is an error."""
+    """A capability becomes the features of the kinds of GPU that have it, beside those that the site or its
+    user wants; none good enough is an error.
+    """
     settings = configured(
         tmp_path,
         monkeypatch,
         "[[profile.delta.slurm_gpus]]\nconstraint = 'a40'\ncapability = 8.6\nmemory = '48 GB'\n"
         "[[profile.delta.slurm_gpus]]\nconstraint = 'a100'\ncapability = 8.0\nmemory = '40 GB'\n"
-        "[[profile.delta.slurm_gpus]]\nconstraint = 'h200'\ncapability = 9.0\nmemory = '141 GB'\n",
+        "[[profile.delta.slurm_gpus]]\nconstraint = 'h200'\ncapability = 9.0\nmemory = '141 GB'\n"
+        "[profile.delta.sbatch]\naccount = 'site'\nconstraint = 'ib'\nqos = 'usual'\n",
     )
     delta = load_profile("delta", settings)
     assert delta.slurm_constraint(Resources(gpus=1, gpus_minimum_capability=8.6)) == "a40|h200"
@@ -458,6 +461,13 @@ def test_slurm_gpus_by_the_sites_table(tmp_path: Path, monkeypatch: pytest.Monke
     assert delta.slurm_constraint(Resources(gpus=1, gpus_minimum_memory=100 * 10**9)) == "h200"
     assert delta.slurm_constraint(Resources(gpus=1)) is None
     assert delta.slurm_constraint(Resources()) is None
+    asked = Resources(gpus=1, gpus_minimum_capability=8.6)
+    assert delta.sbatch_options(asked, {"account": "mine", "exclusive": True, "qos": False}) == {
+        "account": "mine",
+        "constraint": "(ib)&(a40|h200)",
+        "exclusive": True,
+    }
+    assert delta.sbatch_options(Resources(), {})["constraint"] == "ib"
     with pytest.raises(SettingsError, match="no GPU of delta is good enough"):
         delta.slurm_constraint(Resources(gpus=1, gpus_minimum_capability=10.0))
 
