@@ -57,3 +57,19 @@ def test_an_event_is_told_once_it_is_whole(tmp_path_factory, cuts):
         whole = log.read_bytes().count(b"...\n")
         assert states == ["idle", "running", "removed"][:whole]
     reader.close()
+
+
+def test_events_are_read_in_the_format_of_the_site(tmp_path):
+    """A site may have event logs written as XML (DEFAULT_USERLOG_FORMAT_OPTIONS)."""
+    log = tmp_path / "events.log"
+    reader, states = EventLog(log), []
+    for number, name in enumerate(("SubmitEvent", "ExecuteEvent")):
+        facts = {"EventTypeNumber": number, "Cluster": 3, "Proc": 0, "Subproc": 0}
+        lines = [f'    <a n="{key}"><i>{value}</i></a>\n' for key, value in facts.items()]
+        lines.append(f'    <a n="MyType"><s>{name}</s></a>\n')
+        lines.append('    <a n="EventTime"><s>2026-11-21T07:38:29</s></a>\n')
+        with log.open("a") as file:
+            file.write(f"<c>\n{''.join(lines)}</c>\n")
+        states += [event.state.value for event in reader.poll()]
+    assert states == ["idle", "running"]
+    reader.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,8 @@ class _Whole:
     """How many events of a log are written to their ends and have not been read.
 
     Attributes:
-        left: Not fewer than there are: after unreadable events it may be more.
+        left: Not fewer than there are. It may be more after unreadable events, and where the site has logs
+            written as XML or JSON (DEFAULT_USERLOG_FORMAT_OPTIONS): only the reader knows their ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,6 +126,9 @@ class _Whole:
     def look(self) -> bool:
         """Look for new ones; true if some are left."""
         with contextlib.suppress(OSError), self._path.open("rb") as file:
+            if not self._searched and file.read(1) in (b"<", b"{"):
+                self.left = sys.maxsize
+                return True
             file.seek(self._searched)
             rest = b""
             while piece := file.read(_PIECE):
