@@ -76,7 +76,7 @@ def odd_workspace(
     that hold the prefix, and wheels).
     """
     folder = tmp_path_factory.mktemp("odd")
-    subprocess.run(["cp", "-al", local_channel, folder / "channel"], check=True)
+    subprocess.run(["cp", "-a", local_channel, folder / "channel"], check=True)
     for index in (folder / "channel").rglob("repodata*"):
         index.unlink()
     subprocess.run([sys.executable, "-c", _ODD, TOOLS, folder / "channel", folder / "source"], check=True)
