@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wingspan
+from _engines import disk
 from _on_disk import key
 from _waiting import PATIENCE
 from wingspan.worker import formats, streams
@@ -28,7 +30,7 @@ def _content(length, seed=0):
 
 
 @pytest.mark.slow
-def test_two_gigabytes_and_more_go_there_and_back(other_python):
+def test_two_gigabytes_and_more_go_there_and_back(other_python, monkeypatch):
     """An input and an output of more than the kernel moves in one call arrive; caller, reader and
     executor need their size and a tenth.
     """
@@ -51,7 +53,10 @@ assert (len(came), came[-1], came.count(0)) == (length, 7, length - 1)
 assert peak() < 1.1 * length, peak()
 m.remove()
 """
-    other_python(script)
+    # The tests' own folders may be in memory.
+    with tempfile.TemporaryDirectory(dir=disk(), ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("WINGSPAN_DATA_DIR", folder)
+        other_python(script)
 
 
 @pytest.mark.parametrize(
