@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gzip
 import io
 import os
@@ -16,6 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from _engines import place_for_containers
@@ -33,27 +35,50 @@ SCRIPTS = EXAMPLE / "routes"
 
 
 @pytest.fixture(scope="module")
-def torch_wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """PyTorch for CPUs and what it needs, from PyPI; skips where PyPI has only the one with CUDA (900 MB)."""
-    folder = tmp_path_factory.mktemp("torch")
-    pip = [sys.executable, "-m", "pip", "download", "-q", "-d", str(folder), "--only-binary", ":all:"]
+def torch_wheels() -> list[Path]:
+    """PyTorch for CPUs and what it needs, from PyPI; skips where PyPI has only the one with CUDA (900 MB).
+
+    They are kept in the user's cache.
+    """
+    version = "2.13.0+cpu"
+    kept = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / f"torch-{version}"
+    with Path(f"{kept}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.is_dir():
+            with tempfile.TemporaryDirectory(prefix=".torch-", dir=kept.parent) as new:
+                _download_torch(version, Path(new, "whole"), Path(new, "kept"))
+                Path(new, "kept").rename(kept)
+    return sorted(kept.glob("*.whl"))
+
+
+def _download_torch(version: str, whole: Path, folder: Path) -> None:
+    """Download wheels of PyTorch and what it needs into `folder`, that of PyTorch by way of `whole`."""
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--only-binary", ":all:", "--no-deps", "-d"]
     with contextlib.suppress(subprocess.CalledProcessError):
-        subprocess.run([*pip, "--no-deps", "torch==2.13.0+cpu"], check=True, capture_output=True)
-    if not list(folder.glob("torch-*")):
+        subprocess.run([*pip, str(whole), f"torch=={version}"], check=True, capture_output=True)
+    if not list(whole.glob("torch-*")):
         pytest.skip("there is no CPU build of PyTorch to be had from the package index of this machine")
-    names = [
-        "filelock",
-        "typing-extensions",
-        "setuptools<82",
-        "sympy",
-        "mpmath",
-        "networkx",
-        "jinja2",
-        "markupsafe",
-        "fsspec",
-    ]
-    subprocess.run([*pip, "--no-deps", *names], check=True)
-    return sorted(folder.glob("*.whl"))
+    names = "filelock typing-extensions setuptools<82 sympy mpmath networkx jinja2 markupsafe fsspec"
+    subprocess.run([*pip, str(folder), *names.split()], check=True)
+    for wheel in whole.iterdir():
+        _without_what_compilers_need(wheel, folder / wheel.name)
+
+
+def _without_what_compilers_need(torch: Path, slim: Path) -> None:
+    """Write the wheel of PyTorch without its headers and its own tests: a quarter of its size, four of five
+    of its files, and nothing that a network is trained with.
+    """
+    unused = ("torch/include/", "torch/test/", "torch/bin/test_", "torch/bin/protoc")
+    with zipfile.ZipFile(torch) as whole, zipfile.ZipFile(slim, "w") as rest:
+        for member in whole.infolist():
+            if member.filename.startswith(unused):
+                continue
+            content = whole.read(member)
+            if member.filename.endswith(".dist-info/RECORD"):
+                lines = content.decode().splitlines(keepends=True)
+                content = "".join(line for line in lines if not line.startswith(unused)).encode()
+            # Not compressed: every route unpacks it anew.
+            rest.writestr(member, content, zipfile.ZIP_STORED)
 
 
 @pytest.fixture(scope="module")
