@@ -54,8 +54,9 @@ docs: $(VENV)/.dev ## The documentation site: build/docs/index.html; the manual 
 
 # Most tests wait for an engine: more processes than there are cores. Each has engines of its own, and less than half a GB.
 # A process that has nothing left to do takes over tests from another; tests that stand beside each other mostly stay
-# together, and share what they start. Each begins with long modules: tests/_order.py.
-PYTEST_ARGS ?= --numprocesses 8 --dist worksteal
+# together, and share what they start. Each begins with long modules: tests/_order.py. Where there is memory to spare, the
+# tests' folders are in it: conftest.py.
+PYTEST_ARGS ?= --numprocesses 8 --dist worksteal --in-memory
 SESSIONS ?= short oldest
 ROUTE ?= squashfs
 digits: $(VENV)/.digits ## Train a network in a locked environment, by ROUTE=squashfs, pack, apptainer, install or oci; mnist_cnn.pt comes back.
