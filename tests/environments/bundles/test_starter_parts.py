@@ -500,16 +500,17 @@ def test_unpacking_makes_short_paths(call: Call, tmp_path: Path) -> None:
 # ---- images
 
 
-def test_containers_see_the_folders_of_the_job(call: Call, tmp_path: Path) -> None:
+def test_containers_see_the_folders_of_the_job(call: Call, tmp_path: Path, public_folder: Path) -> None:
     """The job's folders and those that the command names are seen, each once; the image's own are not
     taken away.
     """
-    (tmp_path / "data").mkdir()
+    data = public_folder / "data"  # not below /dev, where the test's own folder may be
+    data.mkdir(exist_ok=True)
     body = 'ws_add_folders; ws_bundle=$1; shift; ws_add_named_folders "$@"; printf "%s\\n" "$ws_folders"'
     bundle = str(tmp_path / "here/b")
-    names = [str(tmp_path / "data/x"), "/usr/bin/env", "relative", "/etc/passwd", str(tmp_path / "data")]
+    names = [str(data / "x"), "/usr/bin/env", "relative", "/etc/passwd", str(data)]
     done = call("containers", body, bundle, *names, variables={"TMPDIR": ""})
-    assert done.stdout.split() == ["/nowhere", str(tmp_path / "here"), str(tmp_path / "data")]
+    assert done.stdout.split() == ["/nowhere", str(tmp_path / "here"), str(data)]
 
 
 def _archive(path: Path, layers: Sequence[bytes]) -> Path:
