@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,8 @@ def with_needs(resources: Resources, needs: Mapping[str, Any], *, memory: bool =
 #: HTCondor's units are binary: its manual, condor_submit, request_memory ("K or KB … 1024").
 _UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _SIZE = re.compile(
-    r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(?:([KMGTP])(?:i?B)?|(B))?\s*", re.IGNORECASE | re.ASCII
+    r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})\s*(?:([KMGTP])(?:i?B)?|(B))?\s*",
+    re.IGNORECASE | re.ASCII,
 )
 #: HTCondor and Slurm count in 64 bits.
 _MOST = 1 << 62
@@ -244,15 +246,15 @@ def parse_size(value: int | float | str, what: str = "size") -> Size:
     hint = 'write "2GB" or "512MB"; a plain number is MB'
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise SettingsError(f"{what}={value!r} is no size", hint=hint)
-    match = _SIZE.fullmatch(value if isinstance(value, str) else repr(value))
+    match = _SIZE.fullmatch(value if isinstance(value, str) else reprlib.repr(value))
     if match is None:
-        raise SettingsError(f"{what}={value!r} is no size", hint=hint)
+        raise SettingsError(f"{what}={value!r:.80} is no size", hint=hint)
     unit = _UNITS[(match[2] or match[3] or "M").upper()]
     number, _, fraction = match[1].partition(".")
     size = int(number or 0) * unit + (int(fraction) * unit // 10 ** len(fraction) if fraction else 0)
     if not _UNITS["M"] <= size <= _MOST:
         bound = "less than 1 MB" if size < _UNITS["M"] else "more than any machine has"
-        raise SettingsError(f"{what}={value!r} is {bound}", hint=hint)
+        raise SettingsError(f"{what}={value!r:.80} is {bound}", hint=hint)
     return Size(size)
 
 
@@ -269,6 +271,10 @@ def size_text(size: int) -> str:
     return f"{number}{unit}B"
 
 
+#: More seconds than any site allows: thirty years.
+_LONGEST = 10**9
+
+
 def parse_duration(value: int | str | None, what: str = "time") -> int | None:
     """Seconds of a time such as ``"12h"``, ``"1d 6h"``, ``"01:30:00"`` or ``"1-06:00"`` (as Slurm has them),
     or of a number of seconds.
@@ -282,23 +288,25 @@ def parse_duration(value: int | str | None, what: str = "time") -> int | None:
     """
     if value is None:
         return None
-    text = str(value).strip().lower()
+    text = (value if isinstance(value, str) else reprlib.repr(value)).strip().lower()
     seconds = 0
-    if re.fullmatch(r"\d+:\d\d", text):
+    if re.fullmatch(r"[0-9]{1,9}:[0-9]{2}", text):
         raise SettingsError(
             f"{what} = {value!r}: are these minutes or hours?", hint=f'write "0:{text}" or "{text}:00"'
         )
-    clock = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?", text)
+    clock = re.fullmatch(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{2}))?(?::([0-9]{2}))?", text)
     if clock and not text.isdigit():
         days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
         seconds = days * 86400 + hours * 3600 + minutes * 60 + rest
     elif isinstance(value, int) and not isinstance(value, bool):
         seconds = value
     elif text.isdigit():
-        raise SettingsError(f"{what} = {value!r} has no unit", hint=f'write "{text}min", "{text}s" or "12h"')
-    elif re.fullmatch(r"(\d+(?:\.\d+)?\s*(?:s|min|m|h|d)\s*)+", text):
-        parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])", text)
+        raise SettingsError(
+            f"{what} = {value!r:.80} has no unit", hint=f'write "{text:.20}min", "{text:.20}s" or "12h"'
+        )
+    elif re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?\s*(?:s|min|m|h|d)\s*)+", text):
+        parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)\s*(min|[smhd])", text)
         seconds = int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
-    if seconds <= 0:
-        raise SettingsError(f"{what} = {value!r} is no time", hint='write "90 min", "12h" or "1d 6h"')
+    if not 0 < seconds <= _LONGEST:
+        raise SettingsError(f"{what} = {value!r:.80} is no time", hint='write "90 min", "12h" or "1d 6h"')
     return seconds

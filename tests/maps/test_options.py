@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import wingspan
 from wingspan import Options
 from wingspan.errors import SettingsError, UnknownOption
-from wingspan.jobs import Size, parse_size
+from wingspan.jobs import Size, parse_duration, parse_size
 from wingspan.pools.submit_description import classad_literal
 from wingspan.runs import InvalidRun
 from wingspan.runs._units import parse_size as parse_size_of_run
@@ -204,7 +204,9 @@ def test_workers_have_what_the_site_wants(tmp_path, monkeypatch):
         profiles, "chosen_profile", lambda name, settings=None: profiles.load_profile(name or "chtc")
     )
     folder = SimpleNamespace(
-        path=tmp_path, info=SimpleNamespace(tag="a", id="b", files=None, chain=None), delivery=None
+        path=tmp_path,
+        info=SimpleNamespace(tag="a", id="b", files=None, chain=None, interpreter={}),
+        delivery=None,
     )
 
     def custom(**options):
@@ -276,3 +278,17 @@ def test_a_wrong_pool_in_the_settings_is_blamed_on_the_settings(monkeypatch, tmp
     with pytest.raises(wingspan.UnknownOption, match=r"config\.toml, \[options\].*request_memroy") as caught:
         wingspan.map(abs, [1], pool="local")
     assert "request_memory" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 400 + "d", "9" * 5000 + "h", "9" * 5000, "5" * 400 + ":00:00", "2²h", "２h", 10**15]
+)
+def test_a_time_that_no_site_knows_is_refused(text):
+    """Digits without end, those of other scripts, and thousands of years are no times, and in sizes no sizes:
+    said in words, not by what Python raises.
+    """
+    with pytest.raises(SettingsError) as caught:
+        parse_duration(text)
+    assert len(str(caught.value)) < 300
+    with pytest.raises(SettingsError):
+        parse_size(f"{text}".replace("h", "M"))
