@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wingspan._words import counted
 from wingspan.cli._complete import POOL
 from wingspan.cli._terminal import echo
 
@@ -67,15 +68,15 @@ def bench(
     if chosen is not None and real and not yes:
         jobs = sum(real)
         click.confirm(
-            f"Submit {jobs:,} workers of maps and {jobs:,} plain jobs to {chosen.title()}, which sleep for "
-            f"{seconds:g} s each?",
+            f"Submit {counted(jobs, 'worker')} of maps and {counted(jobs, 'plain job')} to {chosen.title()}, "
+            f"which sleep for {seconds:g} s each?",
             abort=True,
             err=True,
         )
     loads = []
     for count in counts:
         if chosen is not None and count in real:
-            echo(f"{count:,} workers, measured: about {2 * seconds:g} s", err=True)
+            echo(f"{counted(count, 'worker')}, measured: about {2 * seconds:g} s", err=True)
             loads.append(measure_load(chosen, count, seconds))
         else:
             loads.append(simulate_load(count))

@@ -376,7 +376,8 @@ class PersonalHTCondorPool(HTCondorPool):
         state = self.personal.status().state
         if state == "running":
             return None
-        return f"the personal pool in {self.personal.directory} is {state}: wingspan pool start lets its jobs go on"
+        what = "has crashed" if state == "crashed" else f"is {state}"
+        return f"the personal pool in {self.personal.directory} {what}: wingspan pool start lets its jobs go on"
 
     def tools(self) -> Mapping[str, str]:
         return self.personal.environment()
