@@ -170,6 +170,7 @@ def test_urls_are_got_by_the_worker(here: Path) -> None:
     assert m[:2] == ["TWOLEAF", "ONELEAF"]
     assert "404" in m.errors[2].text
     assert "nowhere://h/x cannot be got" in m.errors[3].text
+    assert "its server may be down" in str(m.errors[3].hint)
 
 
 @pytest.mark.parametrize("kind", ["changed", "gone", "unreadable"])

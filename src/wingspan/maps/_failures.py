@@ -126,11 +126,12 @@ def _what_happened(fields: dict[str, Any]) -> tuple[str, str, str | None]:
         return kind, text, _hint_of_input(text)
     if stage == "input":
         hint = "the input could not be unpickled on the worker: is everything it needs installed there?"
-        if (
-            "input file" in text
-            or "cannot be got" in text
-            or kind in ("FileNotFoundError", "PermissionError")
-        ):
+        if "cannot be got" in text:
+            hint = (
+                "see whether that address can be read from a machine of the pool: its server may be down. m.rerun(m.errors) does "
+                "these components again"
+            )
+        elif "input file" in text or kind in ("FileNotFoundError", "PermissionError"):
             hint = (
                 "a file of this component did not arrive. If it has changed on purpose, make the map again; workers that share the disk, as "
                 "Slurm's do, must see its path"
