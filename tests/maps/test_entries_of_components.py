@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import wingspan
+from _on_disk import submissions
 from _waiting import PATIENCE
 from wingspan import Options
 from wingspan.cli.maps import status
@@ -134,7 +135,7 @@ def test_workers_that_join_go_to_each_group(data_dir: Path, gate: Any) -> None:
     )
     for _ in range(2):
         m.add_workers(2)
-        joined = [entry.needs for entry in m._folder.submissions.entries()[-2:]]
+        joined = [entry["needs"] for entry in submissions(m)[-2:]]
         assert joined == [{"custom": {"A": 1}}, {"custom": {"A": 2}}]
     gate.open()
     m.wait(PATIENCE)
@@ -170,7 +171,7 @@ def test_what_a_memo_knows_keeps_its_needs(data_dir: Path, known: int) -> None:
     assert asked == {(0, 2): (1, None), (1,): (2, 90 << 20)}
     m.rerun([1])
     m.wait(PATIENCE)
-    assert m._folder.submissions.entries()[-1].needs == {"custom": {"A": 2}, "request_memory": 90 << 20}
+    assert submissions(m)[-1]["needs"] == {"custom": {"A": 2}, "request_memory": 90 << 20}
 
 
 def test_a_chain_has_entries_of_components(data_dir: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
+from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan import Options
 from wingspan.errors import SettingsError, SubmitError
@@ -131,11 +132,12 @@ def _workers_by_needs(m: wingspan.Map) -> dict[tuple[int, int], set[int]]:
     """Which components were done by workers that had asked for so many MB and cores."""
     results = m._keeper.results
     done = defaultdict(set)
-    for entry in m._folder.submissions.entries():
-        needs = entry.needs or {}
+    for entry in submissions(m):
+        needs = entry.get("needs", {})
+        numbers = range(entry["first"], entry["first"] + entry["count"])
         asked = needs.get("request_memory", 0) // MB, needs.get("request_cpus", 1)
         for number in m.components:
-            if results.start_of(number).number in entry.numbers:
+            if results.start_of(number).number in numbers:
                 done[asked].add(number)
     return done
 
@@ -158,10 +160,10 @@ def test_a_group_whose_workers_are_gone_gets_others(data_dir, gate) -> None:
     os.kill(int(first.suffix[1:]), signal.SIGKILL)
     keeper = m._keeper
     until(
-        lambda: (keeper.refresh(), keeper.reconcile()) and len(m._folder.submissions.entries()) > 2,
+        lambda: (keeper.refresh(), keeper.reconcile()) and len(submissions(m)) > 2,
         lambda: m.status(),
     )
-    assert m._folder.submissions.entries()[-1].needs == {"request_memory": 60 * MB}
+    assert submissions(m)[-1]["needs"] == {"request_memory": 60 * MB}
     gate.open()
     m.wait(PATIENCE)
     assert list(m) == [0, 1, 2, 3]
@@ -178,7 +180,7 @@ def test_helpers_do_everything(data_dir, gate) -> None:
         options=Options(request_memory=[50, 60, 70, 80], workers=1),
     )
     m.add_workers(1)
-    assert m._folder.submissions.entries()[-1].needs == "all"
+    assert submissions(m)[-1]["needs"] == "all"
     assert m._keeper.options_of(None).request_memory == 80 * MB
     gate.open()
     m.wait(PATIENCE)
@@ -191,7 +193,7 @@ def test_numbers_of_refused_workers_get_new_needs(data_dir, gate, monkeypatch) -
     m = wingspan.map(
         lambda x: wait(), [0, 1], tag="refused", pool="local", options=Options(request_cpus=[1, 2], workers=2)
     )
-    first = max(entry.numbers.stop for entry in m._folder.submissions.entries())
+    first = max(entry["first"] + entry["count"] for entry in submissions(m))
 
     def refuse(*_) -> None:
         raise SubmitError("not now")
@@ -201,7 +203,7 @@ def test_numbers_of_refused_workers_get_new_needs(data_dir, gate, monkeypatch) -
         with pytest.raises(SubmitError):
             m._keeper._submit(LocalPool(), 1, needs={"request_cpus": 2}, for_held=False)
     m._keeper._submit(LocalPool(), 1, needs={}, for_held=False)
-    assert first in m._folder.submissions.entries()[-1].numbers
+    assert submissions(m)[-1]["first"] == first
     assert parts.needs_of_worker(m._folder.transport, m._folder.key, first) == {}
     gate.open()
     m.wait(timeout=PATIENCE)
@@ -285,7 +287,7 @@ def test_a_rerun_may_have_fewer_workers(data_dir, gate) -> None:
     m.rerun(options=Options(workers=3), components=range(6))
     newest = m._keeper.results.plans[max(m._keeper.results.plans)]
     assert newest.workers == 3
-    assert m._folder.submissions.entries()[-1].count == 3
+    assert submissions(m)[-1]["count"] == 3
     assert m.options.workers == 1
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus, Options
 from wingspan.maps import MapError
@@ -122,7 +123,7 @@ def test_chirp_is_switched_off_half_way(pool: _Elsewhere, tmp_path: Path, gate: 
         m.wait(timeout=PATIENCE)
     assert list(m) == list(range(6))
     assert sorted(Path(log).read_text().split()) == list("012345")
-    assert [one.way for one in m._folder.submissions.entries()] == ["", "transfer"]
+    assert [one.get("way", "") for one in submissions(m)] == ["", "transfer"]
 
 
 _STUMBLES = """
@@ -215,7 +216,7 @@ def test_a_share_that_is_lost_is_done_by_others(
     gate.open()
     m.wait(timeout=PATIENCE)
     assert list(m) == [0, 1, 2, 3]
-    assert [one.count for one in m._folder.submissions.entries()] == [2, 1]
+    assert [one["count"] for one in submissions(m)] == [2, 1]
 
 
 def test_long_shares_are_kept_as_they_grow(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
+from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan import Options
 from wingspan.errors import SettingsError
@@ -29,9 +30,7 @@ def test_a_pilot_decides_what_the_others_ask_for(engine, gate) -> None:
     options = Options(pilot=2, workers=3, block_size=1, request_memory="200MB")
     m = wingspan.map(fill, range(9), tag="pilot", pool=engine, options=options)
     keeper = m._keeper
-    until(
-        lambda: (keeper.refresh(), keeper.reconcile()) and len(m._folder.submissions.entries()) > 1, m.status
-    )
+    until(lambda: (keeper.refresh(), keeper.reconcile()) and len(submissions(m)) > 1, m.status)
     gate.open()
     status = m.wait(PATIENCE)
     assert list(m) == [60 + x for x in range(9)]
@@ -42,9 +41,9 @@ def test_a_pilot_decides_what_the_others_ask_for(engine, gate) -> None:
     assert (rest.options.time is None) is (engine != "slurm")
     assert len(status.notes) == 1
     assert "pilot: 2 components took at most" in status.notes[0]
-    first, *others = m._folder.submissions.entries()
-    assert first.needs is None
-    assert [one.needs["request_memory"] for one in others] == [rest.options.request_memory]
+    first, *others = submissions(m)
+    assert "needs" not in first
+    assert [one["needs"]["request_memory"] for one in others] == [rest.options.request_memory]
     m.remove()
 
 
@@ -60,7 +59,7 @@ def test_a_pilot_goes_on_without_anybody(data_dir, other_python) -> None:
     m = wingspan.load("alone")
     until(lambda: (m._keeper.refresh(), m._keeper.finished)[1])
     assert list(m) == list(range(20, 0, -1))
-    assert len(m._folder.submissions.entries()) == 1
+    assert len(submissions(m)) == 1
 
 
 def test_a_pilot_with_failures_and_different_needs(data_dir) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 import wingspan
 from _each_engine import use_engine
+from _on_disk import submissions
 from _waiting import PATIENCE, until
 from wingspan.cli.maps import status as cli_status
 from wingspan.errors import PoolError, SettingsError
@@ -105,11 +106,11 @@ def test_what_is_done_to_a_map_is_done_in_all_its_pools(pools: list[str], gate: 
     until(lambda: m._keeper.ask() or not m.status().workers.get("held"), m.status)
     m.cancel()
     until(lambda: m._keeper.ask() or not m._keeper.jobs.live(), m.status)
-    before = len(m._folder.submissions.entries())
+    before = len(submissions(m))
     gate.open()
     m.rerun()
     m.wait(PATIENCE)
-    assert {entry.pool for entry in m._folder.submissions.entries()[before:]} == set(pools)
+    assert {entry["pool"] for entry in submissions(m)[before:]} == set(pools)
 
 
 @pytest.mark.htcondor

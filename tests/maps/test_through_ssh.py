@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _ssh import AccessPoint, access_point, ap, one_access_point
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
@@ -169,7 +170,7 @@ def test_a_map_is_begun_once_though_its_connection_breaks(
     assert list(m) == [1, 4]
     assert has_broken()
     assert [one.name for one in (ap.data / "maps").iterdir()] == [m.path.name]
-    assert len(m._folder.submissions.entries()) == 1
+    assert len(submissions(m)) == 1
     assert ((ap.data / "maps" / m.path.name / "submissions").read_text().count("\n"), m.exists) == (1, True)
     m.remove()
 
@@ -193,7 +194,7 @@ def test_what_is_asked_of_a_map_is_done_once_though_its_connection_breaks(
     m.add_workers(1)
     assert has_broken()
     there = (ap.data / "maps" / m.path.name / "submissions").read_text()
-    assert (there.count("\n"), len(m._folder.submissions.entries())) == (2, 2)
+    assert (there.count("\n"), len(submissions(m))) == (2, 2)
     free.touch()
     m.wait(PATIENCE)
     m.remove()

@@ -11,6 +11,7 @@ import pytest
 
 import wingspan
 from _far_schedd import FarSchedd, schedd_elsewhere
+from _on_disk import submissions
 from _own_folders import data_dir
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolUnavailable, SettingsError
@@ -139,7 +140,7 @@ def test_one_job_that_cannot_be_retrieved_keeps_no_other_from_it(
     assert list(m) == [0, -1]
     assert caplog.text.count(f"the output of job {entry.cluster}.1 cannot be retrieved, tried 2 times") == 1
     assert "condor_transfer_data -name" in caplog.text
-    assert [one.count for one in m._folder.submissions.entries()] == [2, 1]
+    assert [one["count"] for one in submissions(m)] == [2, 1]
     assert asked == []
     watcher = SpoolingPool(pool).watch(m._folder.submissions.entries(), m.path)
     (lost,) = [event for event in (*watcher.ask(), *watcher.ask()) if event.proc == 1]
