@@ -90,7 +90,7 @@ class World(RuleBasedStateMachine):
         self.truth = [NOTHING] * n
         self.unread: list[tuple[int, int, int]] = []
         self.untold: list[JobEvent] = []
-        self.deeds: dict[str, set[str]] = {}
+        self.actions: dict[str, set[str]] = {}
         self.last: dict[str, set[str]] = {}
         self.breaks_in: int | None = None
         self.rival = False
@@ -172,9 +172,9 @@ class World(RuleBasedStateMachine):
                 if not self.state.finished:
                     self.submit(one.kind or self.kind, one.count or self.usual, for_held=one.for_held)
             case ev.Note():
-                self.deeds.setdefault(one.action, set()).update(one.clusters)
+                self.actions.setdefault(one.action, set()).update(one.clusters)
                 self.last[one.action] = set(one.clusters)
-                return ev.DeedsRead(self.deeds, self.last)
+                return ev.ActionsRead(self.actions, self.last)
             case ev.Act():
                 for worker in self.workers:
                     if worker.cluster in {entry.cluster for entry in one.entries}:

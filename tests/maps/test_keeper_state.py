@@ -218,7 +218,7 @@ def test_jobs_that_somebody_has_removed_are_not_replaced(tidied: bool) -> None:
     for worker in (0, 1):
         told.job(worker, JobState.REMOVED)
     if tidied:
-        told.tell(ev.DeedsRead({"complete": {"c0"}}, {}))
+        told.tell(ev.ActionsRead({"complete": {"c0"}}, {}))
     assert told.due(1.0) == ([ev.FindExternal()] if tidied else [])
     assert len(told.state.removed) == (0 if tidied else 2)
 
@@ -383,7 +383,7 @@ def test_only_what_the_last_hold_has_ended_is_replaced() -> None:
     told.begin(1)
     for worker in (1, 2):
         told.job(worker, JobState.HELD)
-    told.tell(ev.DeedsRead({"hold": {"c0", "c1"}}, {"hold": {"c1"}}))
+    told.tell(ev.ActionsRead({"hold": {"c0", "c1"}}, {"hold": {"c1"}}))
     assert told.tell(ev.Wanted("release", "why"))[0].replaced == {"toy": 2}
     assert told.state.jobs.counts() == {JobState.COMPLETED: 1, JobState.HELD: 2}
 

@@ -211,9 +211,9 @@ def test_a_request_that_was_given_up_is_not_done_later(ap: AccessPoint) -> None:
     what = {"kind": "maps", "id": m.path.name}
     late = ssh_connection.Connection(ssh_connection.Address.parse(AP))
     now = ssh_connection.connection_to(ssh_connection.Address.parse(AP))
-    assert now.ask("deed", **what, deed="5-0")[0] == {"given_up": True}
+    assert now.ask("request_outcome", **what, idempotency_key="5-0")[0] == {"given_up": True}
     with pytest.raises(PoolError, match="or was given up"):
-        late.ask("retag", **what, deed="5-0", tag="other")
+        late.ask("retag", **what, idempotency_key="5-0", tag="other")
     late.close()
     assert m.tag == "late"
     m.remove()

@@ -206,7 +206,7 @@ def reasons(tags: tuple[str, ...], patterns: tuple[str, ...], everything: bool) 
             echo(f"{one.tag}\n{one.hold_report()}")
 
 
-def _deed(name: str, done: str, help: str) -> click.Command:
+def _action(name: str, done: str, help: str) -> click.Command:
     """A command that has maps do something."""
 
     @click.command(name, help=help)
@@ -226,7 +226,7 @@ for _name, _done, _help in (
     ("resume", "resumed", "Let paused jobs of maps go on."),
     ("vacate", "vacated", "Send the jobs of maps off their machines; they go on elsewhere."),
 ):
-    cli.add_command(_deed(_name, _done, _help))
+    cli.add_command(_action(_name, _done, _help))
 
 
 @cli.command()

@@ -18,10 +18,10 @@ from typing import Any
 
 from wingspan.errors import PoolError
 from wingspan.maps import _keeper_events as ev
+from wingspan.maps._actions import REMOVAL, ActionLog
 from wingspan.maps._adopt import adopt
 from wingspan.maps._broken_start import broken_start
 from wingspan.maps._components import WorkerStart
-from wingspan.maps._deeds import REMOVAL, Deeds
 from wingspan.maps._done import call_when_done
 from wingspan.maps._errors import WorkersCannotStart
 from wingspan.maps._external import ExternalSubmissions, external_workers
@@ -67,7 +67,7 @@ class Keeper(Follows, Here):
         self._watchers: dict[str, JobWatcher] = {}
         self._pools: dict[str, Pool] = {}
         self._external = ExternalSubmissions(folder)
-        self._deeds = Deeds(folder.path)
+        self._actions = ActionLog(folder.path)
         self._explainer = Explainer()
         self._looked_for_unknown = False
         self._rounds_published = 0
@@ -134,7 +134,7 @@ class Keeper(Follows, Here):
             if events:
                 changed = self._take(events, told_by) or changed
         if self.state.ended_by_holds:
-            self._read_deeds()  # other workers may have taken their places
+            self._read_actions()  # other workers may have taken their places
         return changed
 
     def _take(self, events: Iterable[JobEvent], kind: str | None) -> bool:
@@ -175,21 +175,21 @@ class Keeper(Follows, Here):
     def removed(self) -> list[Job]:
         """Jobs of the newest submission that somebody has taken out of the queue, if no job is left at
         all."""
-        self._read_deeds()
+        self._read_actions()
         return self.state.removed
 
     @property
     def is_going(self) -> bool:
         """Its jobs were taken out of the queue because the map itself is being removed."""
-        going = self._deeds.read()[0].get(REMOVAL, frozenset())
+        going = self._actions.read()[0].get(REMOVAL, frozenset())
         return any(job.cluster in going for job in self.state.removed)
 
     def external(self) -> list[WorkerStart]:
         """Workers at work that were not submitted by us."""
         return external_workers(self.folder, self.results, self.jobs)
 
-    def _read_deeds(self) -> None:
-        self._follow(ev.DeedsRead(*self._deeds.read()))
+    def _read_actions(self) -> None:
+        self._follow(ev.ActionsRead(*self._actions.read()))
 
     # -- doing something about it ----------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Keeper(Follows, Here):
         self._enlarge()
         if self.state.is_due(now):
             with self.lock:
-                self._read_deeds()
+                self._read_actions()
                 self._see_who_is_stopped()
                 self._follow(ev.Due(now))
 
@@ -232,7 +232,7 @@ class Keeper(Follows, Here):
     def left_without_a_word(self) -> WorkersCannotStart | None:
         """The error to show if all workers have ended, and the newest ones never began and have written
         why."""
-        self._read_deeds()
+        self._read_actions()
         worker = self.state.never_began()
         if worker is None:
             return None
@@ -317,8 +317,8 @@ class Keeper(Follows, Here):
             )
 
     def _do_note(self, request: ev.Note) -> ev.Event:
-        self._deeds.note(request.action, request.clusters)
-        return ev.DeedsRead(*self._deeds.read())
+        self._actions.note(request.action, request.clusters)
+        return ev.ActionsRead(*self._actions.read())
 
     def _do_act(self, request: ev.Act) -> ev.Event | None:
         try:
@@ -443,8 +443,8 @@ class Keeper(Follows, Here):
                     if self.state.ends_when_held(kind):
                         self._take(watcher.ask(), kind)
             if for_good:  # also those that other processes have added a moment ago
-                self._deeds.note(REMOVAL, {entry.cluster for entry in self.state.entries})
-            self._read_deeds()
+                self._actions.note(REMOVAL, {entry.cluster for entry in self.state.entries})
+            self._read_actions()
             self._follow(ev.Wanted(action, reason))
 
     def remove_for_good(self, reason: str) -> None:

@@ -13,12 +13,12 @@ from wingspan.pools.submissions import LoggedSubmission
 __all__ = [
     "Act",
     "Acted",
+    "ActionsRead",
     "Adopt",
     "Ask",
     "CannotStart",
     "Claims",
     "ClaimsRead",
-    "DeedsRead",
     "Due",
     "Event",
     "Explain",
@@ -109,7 +109,7 @@ class PoolKnown(_Value):
     ends_held_jobs: bool
 
 
-class DeedsRead(_Value):
+class ActionsRead(_Value):
     """What was done to jobs on purpose: clusters by action, all of them and those of the last time."""
 
     clusters: Mapping[str, Set[str]]
@@ -216,7 +216,7 @@ Event: TypeAlias = (
     SubmissionsRead
     | PoolKnown
     | PoolsStopped
-    | DeedsRead
+    | ActionsRead
     | JobsTold
     | Looked
     | Due

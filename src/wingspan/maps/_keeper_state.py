@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from wingspan.maps import _keeper_events as ev
+from wingspan.maps._actions import COMPLETE
 from wingspan.maps._components import Components
-from wingspan.maps._deeds import COMPLETE
 from wingspan.maps._jobs import Job, Jobs
 from wingspan.maps._keeper_answers import Answers
 from wingspan.maps._lines import Lines, found_closed, has_deaf_workers, left_open
@@ -83,7 +83,7 @@ class KeeperState(Answers):
         self.tidied = False
         self._ends_held_jobs: set[str] = set()
         self._stopped: frozenset[str] = frozenset()
-        self._deeds, self._last_deeds = _EMPTY, _EMPTY
+        self._actions, self._last_actions = _EMPTY, _EMPTY
         self._next_reconcile = 0.0
         self._ask_after = ASK_AFTER_SECONDS
         self._next_revival = now + REVIVE_SECONDS
@@ -130,7 +130,7 @@ class KeeperState(Answers):
         own = [entry for entry in self.entries if not entry.external]
         if not own:
             return []
-        tidied = self._deeds.get(COMPLETE, frozenset())
+        tidied = self._actions.get(COMPLETE, frozenset())
         return [
             job for job in self.jobs.removed if job.worker in own[-1].numbers and job.cluster not in tidied
         ]
@@ -142,7 +142,7 @@ class KeeperState(Answers):
     def stopped_by_owner(self, job: Job) -> bool:
         """Somebody wanted this job to stop: what it had claimed is not lost, and not a component's fault."""
         if self.ends_when_held(job.pool):
-            return any(job.cluster in self._deeds.get(action, ()) for action in ("hold", "vacate"))
+            return any(job.cluster in self._actions.get(action, ()) for action in ("hold", "vacate"))
         if job.state is JobState.HELD:
             return job.held_by_person
         return job.state is JobState.REMOVED
@@ -176,8 +176,8 @@ class KeeperState(Answers):
         """Jobs that may do something: those of a pool that is stopped wait until its owner starts it."""
         return [job for job in self.jobs.live() if job.pool not in self._stopped]
 
-    def _deeds_read(self, event: ev.DeedsRead) -> Iterator[ev.Instruction]:
-        self._deeds, self._last_deeds = event.clusters, event.last
+    def _actions_read(self, event: ev.ActionsRead) -> Iterator[ev.Instruction]:
+        self._actions, self._last_actions = event.clusters, event.last
         self._end_replaced()
         return iter(())
 
@@ -193,7 +193,7 @@ class KeeperState(Answers):
         The pool tells a process that opens the map later only that the map is held, and that these workers
         have ended.
         """
-        last = self._last_deeds.get("hold", ())
+        last = self._last_actions.get("hold", ())
         for job in self.ended_by_holds if last else ():
             if job.cluster not in last:
                 job.state = JobState.COMPLETED
@@ -414,7 +414,7 @@ class KeeperState(Answers):
         if action != "release":
             return [job for job in ending if job.state is not JobState.HELD]
         # Those whose place was taken after an earlier hold are no more.
-        last = self._last_deeds.get("hold", ())
+        last = self._last_actions.get("hold", ())
         return [job for job in ending if job.state is JobState.HELD and (not last or job.cluster in last)]
 
     def _acted(self, event: ev.Acted) -> Iterator[ev.Instruction]:
@@ -459,7 +459,7 @@ _HANDLERS: dict[type[Any], Callable[[KeeperState, Any], Iterator[ev.Instruction]
     ev.SubmissionsRead: KeeperState._submissions_read,
     ev.PoolKnown: KeeperState._pool_known,
     ev.PoolsStopped: KeeperState._pools_stopped,
-    ev.DeedsRead: KeeperState._deeds_read,
+    ev.ActionsRead: KeeperState._actions_read,
     ev.JobsTold: KeeperState._jobs_told,
     ev.Looked: KeeperState._looked,
     ev.Submitted: KeeperState._submitted,

@@ -69,7 +69,7 @@ class SshKeeper(Keeper):
             events, self._seen = self._mirror.events_since(self._seen)
             if events:
                 self._follow(ev.JobsTold(tuple(events)))
-            self._read_deeds()
+            self._read_actions()
             news = news or bool(events) or before != len(entries)
             if news:
                 self._follow(ev.Looked(time.monotonic(), news))

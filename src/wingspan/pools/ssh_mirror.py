@@ -120,17 +120,21 @@ class Mirror:
         connection_to(self._address)  # where it is not reached to begin with, it is not tried again
         request = secrets.token_hex(8)
         for attempt in range(_MOST_SENT):
-            deed = f"{request}-{attempt}"
+            key = f"{request}-{attempt}"
             try:
                 for name in files:
                     self.put(name)
-                return self._request(do, data, deed=deed, **more)
+                return self._request(do, data, idempotency_key=key, **more)
             except Unreached as error:
                 if attempt + 1 == _MOST_SENT:
                     raise
                 notice(f"{error.message}; connecting anew")
                 told = self._outcome(
-                    error, f"has done what was asked ({do})", "look at the map or run", "deed", deed=deed
+                    error,
+                    f"has done what was asked ({do})",
+                    "look at the map or run",
+                    "request_outcome",
+                    idempotency_key=key,
                 )
             with self.making_sense():
                 if "answer" in told:

@@ -17,9 +17,9 @@ from wingspan.pools import Pool, choose_pool
 from wingspan.pools.ssh_frames import FIRST_LINE, PROTOCOL, Broken, read_message, write_message
 from wingspan.serving._answers import Answer
 from wingspan.serving._arriving import Arriving, outcome
-from wingspan.serving._deeds import Deeds
 from wingspan.serving._errors import told
 from wingspan.serving._files import listed, piece_of
+from wingspan.serving._idempotent import IdempotentRequests
 from wingspan.serving._served import Served
 from wingspan.worker import compatibility
 
@@ -128,7 +128,7 @@ class _Server:
         self._pools: dict[str | None, Pool] = {}
         self._served = Served()
         self._arriving = Arriving()
-        self._deeds = Deeds()
+        self._once = IdempotentRequests()
         #: What went wrong in a message that has no answer.
         self._trouble: Exception | None = None
         self._reports = _Reports(out)
@@ -139,7 +139,7 @@ class _Server:
             "pool": self._pool_facts,
             "workers": self._workers,
             "begin": self._begin,
-            "deed": lambda what, _: self._deeds.outcome(what),
+            "request_outcome": lambda what, _: self._once.outcome(what),
             "outcome": lambda what, _: Answer(outcome(what)),
             "look": lambda what, _: self._served.look(what),
             "list": lambda what, _: Answer({"files": listed(what)}),
@@ -158,7 +158,7 @@ class _Server:
                 signal.alarm(0)
                 self._out.is_awaited = True  # also by who sends a file: a question follows
                 self._arriving.heard()
-                self._deeds.heard()
+                self._once.heard()
             except Broken:
                 self._arriving.forget()
                 return
@@ -181,8 +181,8 @@ class _Server:
         do = self._do.get(what["do"])
         if do is not None:
             return do(what, data)
-        if "deed" in what:
-            return self._deeds.once(what, lambda: self._served.do(what, data))
+        if "idempotency_key" in what:
+            return self._once.once(what, lambda: self._served.do(what, data))
         return self._served.do(what, data)
 
     def _leave(self, *_: object) -> None:

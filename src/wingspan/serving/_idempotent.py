@@ -13,10 +13,10 @@ from wingspan.serving._answers import Answer
 from wingspan.serving._errors import told as error_told
 from wingspan.serving._records import Record
 
-__all__ = ["Deeds"]
+__all__ = ["IdempotentRequests"]
 
 
-class Deeds:
+class IdempotentRequests:
     """The changes that one connection asks for."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Deeds:
         """Carry a request out, and write down what comes of it.
 
         Args:
-            what: The request; ``deed`` is its number.
+            what: The request; ``idempotency_key`` names it.
             do: Carries it out; the answer has no bytes.
 
         Raises:
@@ -69,4 +69,4 @@ class Deeds:
 
 
 def _record(what: Mapping[str, Any]) -> Record:
-    return Record.named(f"deed-{what['deed']}")
+    return Record.named(f"request-{what['idempotency_key']}")

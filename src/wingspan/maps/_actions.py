@@ -16,7 +16,7 @@ from typing import Any
 
 from wingspan._files import JsonLog
 
-__all__ = ["COMPLETE", "REMOVAL", "Deeds"]
+__all__ = ["COMPLETE", "REMOVAL", "ActionLog"]
 
 #: The action that takes jobs of a complete map out of the queue: nobody wanted the map to stop.
 COMPLETE = "complete"
@@ -24,7 +24,7 @@ COMPLETE = "complete"
 REMOVAL = "removal"
 
 
-class Deeds:
+class ActionLog:
     """The file ``actions`` of one map."""
 
     def __init__(self, folder: Path) -> None:
