@@ -76,6 +76,13 @@ def test_a_plan_of_parts_is_cut_and_kept(sets, workers, block_size) -> None:
     assert [part.to_plain() for part in again.parts] == [part.to_plain() for part in plan.parts]
     kept = rounds.plan_again({3: again}, rounds.REPAIR, done, workers)
     assert all(rounds.needs_of({4: kept}, one) == rounds.needs_of({3: plan}, one) for one in done)
+    newer = rounds.plan_by_needs(rounds.RERUN, [({"request_memory": 99}, done[::2])], workers)
+    both = {3: plan, 4: newer}
+    grouped = rounds.groups_of(both, [*sorted(done), 70])
+    assert sorted(one for _, members in grouped for one in members) == [*sorted(done), 70]
+    assert all(rounds.needs_of(both, one) == needs for needs, members in grouped for one in members)
+    assert [members[0] for _, members in grouped] == sorted(members[0] for _, members in grouped)
+    assert all(members == sorted(members) for _, members in grouped)
 
 
 def test_who_does_what() -> None:

@@ -19,13 +19,14 @@ results.
 
 import hashlib
 import json
+from itertools import chain
 
 from . import formats
 from .parts import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+    from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
     from .transports import Transport
 
@@ -309,18 +310,23 @@ def plan_again(
 def groups_of(
     plans: "Mapping[int, Plan]", components: "Iterable[int]"
 ) -> "List[Tuple[Mapping[str, Any], List[int]]]":
-    """``(needs, components)`` of components, as their newest rounds have them."""
+    """``(needs, components)`` of components, as their newest rounds have them: ascending, by their first."""
     if not any(plan.has_needs for plan in plans.values()):
         return [({}, list(components))]
-    newest = [plans[number] for number in sorted(plans, reverse=True)]
-    by_part: "Dict[int, Tuple[Mapping[str, Any], List[int]]]" = {}
-    for component in components:
-        needs = _needs_in(newest, component)
-        by_part.setdefault(id(needs), (needs, []))[1].append(component)
+    left = set(components)
     groups: "Dict[str, Tuple[Mapping[str, Any], List[int]]]" = {}
-    for needs, members in by_part.values():
-        groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1].extend(members)
-    return list(groups.values())
+
+    def take(needs: "Mapping[str, Any]", inside: "Set[int]") -> "None":
+        if inside:
+            groups.setdefault(json.dumps(needs, sort_keys=True), (needs, []))[1].extend(inside)
+            left.difference_update(inside)
+
+    for number in sorted(plans, reverse=True):
+        for part in (*plans[number].parts, *plans[number].beside):
+            if left:
+                take(part.needs, left.intersection(chain.from_iterable(range(*one) for one in part.ranges)))
+    take(_NONE, left)
+    return sorted(((needs, sorted(members)) for needs, members in groups.values()), key=lambda one: one[1][0])
 
 
 #: What components need that are in no round.
