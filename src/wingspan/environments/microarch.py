@@ -78,7 +78,8 @@ def _stated(env: LockedEnvironment) -> Iterator[tuple[str, list[str]]]:
         if package.name == _META and package.version.isdigit():
             yield str(package), [f"x86_64_v{package.version}" if package.version != "1" else "x86_64"]
             continue
-        for spec in package.depends:
+        # Each machine has a processor, so that a constraint is as good as a dependency.
+        for spec in (*package.depends, *package.constrains):
             if required_name(spec) == "__archspec":
                 yield str(package), _accepted(package, spec, env)
 

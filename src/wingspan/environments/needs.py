@@ -350,11 +350,14 @@ class _Derivation:
             name = required_name(spec)
             if name == "__linux":
                 what = "nothing is asked of machines for that version of the kernel"
+            elif name == "__glibc":
+                what = "nothing is asked of machines for a glibc that is older than that"
             elif name in _ELSEWHERE:
                 what = f"no machine of {self.env.platform.subdir} has that"
             else:
                 what = "it is not known here which machines have that, and nothing is asked of them for it"
-            self.warnings.append(f"{package} depends on {spec}: {what}")
+            asks = "depends on" if spec in package.depends else "allows only"
+            self.warnings.append(f"{package} {asks} {spec}: {what}")
 
     def warn_of_problems(self) -> None:
         weak = []
@@ -370,20 +373,31 @@ class _Derivation:
 #: Virtual packages that become needs, or that each Linux has; and those of other systems.
 _KNOWN = frozenset({"__glibc", "__cuda", "__cuda_arch", "__archspec", "__unix"})
 _ELSEWHERE = frozenset({"__win", "__osx", "__musl"})
+#: An upper bound that machines exceed: of glibc below 3, which there will hardly be, and of the kernel.
+_OLDER = re.compile(r"__glibc.*<=?\s*[0-2]\.|__linux.*<")
 #: The kernel that RHEL 8 has, as has every machine that is still looked after.
 _KERNEL = (4, 18)
 
 
 def _other_conditions(env: LockedEnvironment) -> Iterator[tuple[str, LockedPackage]]:
-    """Each other virtual package that a package depends on, and the first such package."""
+    """Each other virtual package that a package depends on, and the first such package. Each machine has a
+    kernel and a glibc, of which constraints count, too, and of which no need says "older than".
+    """
     found: dict[str, LockedPackage] = {}
     for package in env.packages if env.platform.subdir.startswith("linux") else ():
-        for spec in package.depends if package.kind == "conda" else ():
+        for spec in (*package.depends, *package.constrains) if package.kind == "conda" else ():
             name = required_name(spec)
-            if not name.startswith("__") or name in _KNOWN:
+            if not name.startswith("__") or (name in _KNOWN and name != "__glibc"):
                 continue
             for bound in virtual_bounds([package], name, env.platform):
-                if bound.field == "depends" and (name != "__linux" or (bound.version or ()) > _KERNEL):
+                older = _OLDER.search(bound.spec) is not None
+                if name == "__glibc":
+                    counts = older
+                elif name == "__linux":
+                    counts = older or (bound.version or ()) > _KERNEL
+                else:
+                    counts = bound.field == "depends"
+                if counts:
                     found.setdefault(bound.spec, package)
     yield from found.items()
 

@@ -266,7 +266,10 @@ def test_all_that_a_manifest_asks_of_a_package_counts(write_workspace: Write, as
         ("__linux", None),
         ("__linux >=4.18", None),
         ("__unix", None),
+        ("__linux <6", "that version of the kernel"),
         ("__glibc >=2.17", None),
+        ("__glibc >=2.17,<3.0.a0", None),
+        ("__glibc >=2.17,<2.30", "a glibc that is older"),
         ("__win; if __win", None),
     ],
 )
@@ -279,6 +282,31 @@ def test_a_virtual_package_of_which_no_need_is_made_is_told(
     told = [warning for warning in needs.warnings if spec in warning]
     assert len(told) == (1 if says else 0)
     assert says is None or says in told[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("__linux >=6.5", "allows only"),
+        ("__glibc <2.30", "allows only"),
+        ("__win", None),
+        ("__quantum", None),
+    ],
+)
+def test_a_constraint_of_what_each_machine_has_is_told(
+    write_workspace: Write, spec: str, says: str | None
+) -> None:
+    """Each machine has a kernel and a glibc, so that a constraint holds as a dependency does."""
+    text = lock(depends("linux-64/libx-1.0-0.conda", spec, field="constrains"))
+    needs = derive_needs(load_environment(write_workspace(None, text)), caches=())
+    told = [warning for warning in needs.warnings if spec in warning]
+    assert [bool(says) and str(says) in each for each in told] == ([True] if says else [])
+
+
+def test_a_constraint_of_the_processor_is_a_need(write_workspace: Write) -> None:
+    """A package that allows only newer processors needs one."""
+    text = lock(depends("linux-64/libx-1.0-0.conda", "__archspec 1 x86_64_v3", field="constrains"))
+    assert derive_needs(load_environment(write_workspace(None, text)), caches=()).microarch_min == "x86_64-v3"
 
 
 def test_an_archive_of_another_name_is_outdated(write_workspace: Write) -> None:
