@@ -267,7 +267,8 @@ def main() -> None:
     for path in packages:
         print(path.relative_to(ROOT))
     if not arguments.publish:
-        print(f"next: git push --follow-tags, then python tools/release.py {version} --publish")
+        print("next: git push --follow-tags. GitHub then builds the tag, and publishes it with attestations;")
+        print(f"without GitHub: python tools/release.py {version} --publish")
 
 
 if __name__ == "__main__":
