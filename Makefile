@@ -69,10 +69,21 @@ engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptai
 		$(BIN)/python $$engine </dev/null || echo "engines: $$engine did not work; the tests that need it will say so"; \
 	done
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, types of public names, that imports only run downward, spelling, ShellCheck, the pages' English, GitHub's workflows.
-	@code=0; for check in "ruff check" "ruff format --check" mypy "lint-imports --no-logo" codespell "zizmor --offline --quiet --no-progress .github/workflows" "python tools/lint_shell.py" "python tools/lint_prose.py" "python tools/type_completeness.py"; do \
-		echo "lint: $$check"; $(BIN)/$$check || code=1; \
-	done; exit $$code
+# Two at once, as most have one process; each says everything at its end.
+CHECKS := ruff format mypy imports spelling shell prose
+.PHONY: $(CHECKS:%=lint-%)
+lint: $(VENV)/.dev ## ruff, mypy --strict, that imports only run downward, spelling, ShellCheck, the pages' English.
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target $(CHECKS:%=lint-%)
+
+lint-ruff: check = ruff check
+lint-format: check = ruff format --check
+lint-mypy: check = mypy
+lint-imports: check = lint-imports --no-logo
+lint-spelling: check = codespell
+lint-shell: check = python tools/lint_shell.py
+lint-prose: check = python tools/lint_prose.py
+$(CHECKS:%=lint-%):
+	@echo "lint: $(check)"; $(BIN)/$(check)
 
 # The tests run whatever the linters say, so that one answer has both; it is good only if both are.
 test: $(VENV)/.dev engines ## Everything: engines, linters, the whole test suite.
