@@ -109,6 +109,10 @@ def _remove(folder: Path) -> None:
     while time.monotonic() < deadline and any(map(_goes_on, folder.glob("*.log"))):
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
+    # A schedd that writes one more event meanwhile makes the log anew, and the folder is not empty.
+    while time.monotonic() < deadline and folder.exists():
+        time.sleep(0.1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _goes_on(log: Path) -> bool:
