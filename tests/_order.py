@@ -28,6 +28,7 @@ LONG = tuple(
         "environments/test_shells",
         "maps/test_htcondor_faults",
         "environments/bundles/test_images",
+        "test_coming_from",
         "faults/test_rounds",
         "environments/test_runs",
         "views/test_pages",
