@@ -14,7 +14,7 @@ _limit: ContextVar[int | None] = ContextVar("_limit", default=None)
 
 @contextlib.contextmanager
 def limited_cores(count: int) -> Iterator[None]:
-    """Within, `usable_cores` answers `count` at most: for work on a machine that others share.
+    """Within the block, `usable_cores` answers `count` at most: for work on a machine that others share.
 
     >>> with limited_cores(1):
     ...     usable_cores()

@@ -100,8 +100,9 @@ def _json_objects(data: bytes) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def lock(path: Path, *, shared: bool = False, patience: float = 0.0) -> Iterator[bool]:
-    """Hold the lock (flock(2)) on a file, which is made if need be: whether it was to be had; the kernel
-    drops it when this process dies.
+    """Hold the lock (flock(2)) on a file, which is made if need be.
+
+    Its value says whether the lock was obtained. The kernel drops it when this process dies.
 
     Where the folder cannot be written, or its file system has no locks, it counts as held: nobody else can
     have it either.

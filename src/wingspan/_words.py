@@ -108,7 +108,9 @@ def notice(text: str, logger: str = "wingspan") -> None:
 
 @contextlib.contextmanager
 def going_on(text: str) -> Iterator[None]:
-    """Within, Ctrl-C ends the waiting and not what is waited for: `text` says so, and how to come back."""
+    """Within the block, Ctrl-C ends the waiting and not what is waited for: `text` says so, and how to
+    come back.
+    """
     try:
         yield
     except BaseException as error:

@@ -1,7 +1,7 @@
 """The carrier of a map or run that follows others: ``python -m wingspan.carrier FOLDER``.
 
-It waits until what is followed is done, looks after that meanwhile as whoever waits does, and begins the map
-or run in FOLDER; or it writes down why that will not begin. See `wingspan.pools.following`.
+It waits until what is followed is done, looks after it meanwhile as a process that waits does, and begins the
+map or run in FOLDER; or it writes down why that will not begin. See `wingspan.pools.following`.
 """
 
 from __future__ import annotations

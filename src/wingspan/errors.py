@@ -6,7 +6,7 @@ An error also inherits the builtin that a Python programmer would expect, so tha
 
     WingspanError
     ├── SettingsError (ValueError)          a setting or an option that cannot be used
-    │   └── UnknownOption (TypeError)       an option of a name nobody knows, or a reserved one
+    │   └── UnknownOption (TypeError)       an unknown option, or a reserved one
     ├── PoolError                           an engine that cannot be obtained, started or reached
     │   ├── PoolUnavailable                 nothing answers
     │   └── SubmitError                     the scheduler refused the jobs
@@ -99,7 +99,7 @@ class SettingsError(WingspanError, ValueError):
 
 
 class UnknownOption(SettingsError, TypeError):
-    """An option whose name nobody knows, or that Wingspan sets itself."""
+    """An unknown option, or one that Wingspan sets itself."""
 
 
 class DiskError(WingspanError, OSError):

@@ -60,7 +60,7 @@ class WingspanBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
         return self._executor[1]
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """How many workers there are: `n_jobs`, or (negative) as many as the pool takes for usual.
+        """How many workers there are: `n_jobs`, or (negative) as many as a map on this pool gets.
 
         1 means this process to joblib.
         """

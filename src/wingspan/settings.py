@@ -75,8 +75,8 @@ _is_ignored: ContextVar[bool] = ContextVar("_is_ignored", default=False)
 
 @contextlib.contextmanager
 def ignoring_config_file() -> Iterator[None]:
-    """Within, the settings are those without a configuration file: for whoever reports that it is broken,
-    and goes on.
+    """Within the block, the settings are those without a configuration file: for code that reports that the
+    file is broken, and goes on.
     """
     token = _is_ignored.set(True)
     try:
@@ -90,8 +90,8 @@ _held: ContextVar[Settings | None] = ContextVar("_held", default=None)
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Within, the settings are read once: while a map is made they are asked for a dozen times, and one map
-    has one state of them.
+    """Within the block, the settings are read once: while a map is made they are asked for a dozen times, and
+    one map has one state of them.
 
     Raises:
         SettingsError: As `load_settings`.

@@ -178,7 +178,7 @@ def of_component(error: maps.ComponentError, tag: str) -> MapComponentError:
 
 @contextlib.contextmanager
 def translated(tag: str = "") -> Iterator[None]:
-    """Within, errors of Wingspan and of components of the map `tag` become those of this module."""
+    """Within the block, errors of Wingspan and of components of the map `tag` become those of this module."""
     try:
         yield
     except HTMapException:

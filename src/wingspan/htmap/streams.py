@@ -14,7 +14,7 @@ __all__ = ["MapOutputFiles", "MapStdErr", "MapStdOut"]
 
 
 class OneMap(Protocol):
-    """What `wingspan.htmap.Map` is here."""
+    """The part of `wingspan.htmap.Map` that is used here."""
 
     wingspan_map: wingspan.Map
 

@@ -101,7 +101,7 @@ def contradiction(script: Script) -> Iterator[Hit]:
 def not_read(script: Script) -> Iterator[Hit]:
     said = frozenset(option.name for option in _read(script))
     meant = [(number, match, line) for number, line in _lines_above(script) if (match := _meant(line))]
-    # Who switches lines off by a blank, as the options in others show, means the others too.
+    # If options show that lines were switched off by a blank, the other lines are meant, too.
     is_habit = any(match[1] and _set_elsewhere(line[match.end(2) :], said) for _, match, line in meant)
     for number, match, line in meant:
         if not (match[1] and is_habit) and not _set_elsewhere(line[match.end(2) :], said):

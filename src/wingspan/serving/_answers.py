@@ -1,4 +1,4 @@
-"""What requests about one map or run are answered: JSON, and parts of files."""
+"""Answers to requests about one map or run: JSON, and parts of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 1 << 23
 
 @attrs.frozen
 class Answer:
-    """What a request is answered.
+    """The answer to a request.
 
     Attributes:
         plain: The JSON.
@@ -51,7 +51,7 @@ class One(Protocol):
         ...
 
     def do(self, what: Mapping[str, Any], data: bytes) -> Answer:
-        """What a request wants."""
+        """Do what a request asks for."""
         ...
 
 

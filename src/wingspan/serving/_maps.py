@@ -91,7 +91,7 @@ class OneMap:
             )
 
     def do(self, what: Mapping[str, Any], data: bytes) -> Answer:
-        """What a request wants."""
+        """Do what a request asks for."""
         do = _DO.get(what["do"])
         if do is None:
             raise ValueError(f"{what['do']!r} is not something that can be done")

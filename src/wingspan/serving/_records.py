@@ -49,7 +49,7 @@ class Record:
         return cls(folder / f"{trust.check_name(name)}.json")
 
     def locked(self) -> contextlib.AbstractContextManager[bool]:
-        """Within, no other process reads or writes it; whether that could be had."""
+        """Within the block, no other process reads or writes it. Its value says whether that could be had."""
         return lock(self.path.with_suffix(".lock"), patience=_PATIENCE)
 
     def read(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class OneRun:
         return self.run._folder.submissions.entries()
 
     def look(self, *, reconcile: bool) -> Mapping[str, Any]:
-        """Take in what is new, and help its jobs on if somebody waits."""
+        """Take in what is new, and speed up its jobs if somebody waits."""
         run = self.run
         status = run.status()
         self._message = status.message
@@ -76,7 +76,7 @@ class OneRun:
                 yield attrs.evolve(event, notes=None, schedd=None)
 
     def do(self, what: Mapping[str, Any], data: bytes) -> Answer:
-        """What a request wants."""
+        """Do what a request asks for."""
         do = _DO.get(what["do"])
         if do is None:
             raise ValueError(f"{what['do']!r} is not something that can be done")

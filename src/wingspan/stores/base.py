@@ -65,7 +65,7 @@ class Backend(Protocol):
         ...
 
     def check_writable(self) -> None:
-        """Raise what can be told at once of a place where nothing can be put; no answer is no promise.
+        """Raise an error if it can be told at once that nothing can be put there. No error is no promise.
 
         Asked before a large file is read for its digest.
         """
