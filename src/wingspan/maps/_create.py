@@ -269,37 +269,26 @@ def _first_plan(
     may_fall: bool,
 ) -> rounds.Plan:
     """What the first round does: components that are to be done, in groups that need the same."""
-    plan = _plan_of(asked, options, pools, to_do, workers, may_fall=may_fall)
-    beside = [group for group in asked.groups_beside(to_do) if group[0]]
-    if beside:
-        plan.beside = rounds.plan_by_needs(rounds.INITIAL, beside, 1).parts
-    return plan
-
-
-def _plan_of(
-    asked: Asked,
-    options: Options,
-    pools: Sequence[Pool],
-    to_do: Sequence[int],
-    workers: int,
-    *,
-    may_fall: bool,
-) -> rounds.Plan:
     groups = asked.groups(to_do)
     for needs, _ in groups:
         for pool in pools:
             check_pool(options_for(options, needs), pool)
     if options.pilot is not None and options.pilot < len(to_do):
-        return with_pilot(
+        plan = with_pilot(
             groups or [({}, to_do)],
             to_do[: options.pilot],
             workers,
             options.block_size,
             timed=any(pool.rewards_short_jobs for pool in pools),
         )
-    if not groups:
-        return rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size, may_fall=may_fall)
-    return rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)
+    elif not groups:
+        plan = rounds.plan_for(rounds.INITIAL, to_do, workers, options.block_size, may_fall=may_fall)
+    else:
+        plan = rounds.plan_by_needs(rounds.INITIAL, groups, workers, options.block_size)
+    beside = [group for group in asked.groups_beside(to_do) if group[0]]
+    if beside:
+        plan.beside = rounds.plan_by_needs(rounds.INITIAL, beside, 1).parts
+    return plan
 
 
 def _info_of(
