@@ -357,7 +357,8 @@ class Profile:
                 f"{asked} is asked for",
                 hint=f"give --time {_short(longest)} or less: a job is started again after each checkpoint"
                 if checkpoints
-                else "split the work, or checkpoint and go on: wingspan run --checkpoint",
+                else f"ask for {_short(longest)} or less; work that takes longer is split, or goes on from checkpoints: wingspan run "
+                "--checkpoint, and wingspan.component().checkpoint(…) in a map",
             )
         for switch in chosen:
             if switch.time_limit is not None and resources.time_limit > switch.time_limit:
