@@ -5,6 +5,7 @@ set -eu  # a failure in here is the job's failure
 
 # The script's own variables begin with wingspan_; those of a sweep have other names.
 wingspan_number=${1:-0}
+# shellcheck disable=SC2034 # preflight.sh reads it, where jobs have GPUs
 wingspan_gpus=${2:-}
 # The names of outputs contain this, so that several submissions do not overwrite each other's.
 wingspan_job=@JOB@
