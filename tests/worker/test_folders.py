@@ -27,30 +27,32 @@ def test_new_files_are_told_of_once(tmp_path: Path) -> None:
     """What was there before is not new, and what was told of is not told of again."""
     (tmp_path / "input").write_text("before")
     new = _looks_at(tmp_path)
-    assert new.look() == []
+    assert new.look(set()) == []
     _written(tmp_path, "b", "a")
-    assert new.look() == ["a", "b"]
-    assert new.look() == []
+    assert new.look(set()) == ["a", "b"]
+    assert new.look(set()) == []
     _written(tmp_path, "c")
-    assert new.look() == ["c"]
+    assert new.look(set()) == ["c"]
 
 
 def test_what_nobody_misses_is_not_told_of(tmp_path: Path) -> None:
     """Hidden files, HTCondor's own, and what tools leave."""
     new = _looks_at(tmp_path)
     _written(tmp_path, ".hidden", "_condor_stdout", "core", "__pycache__", "result")
-    assert new.look() == ["result"]
+    assert new.look(set()) == ["result"]
+    _written(tmp_path, "state", "other")
+    assert new.look({"state"}) == ["other"]  # a checkpoint has it
 
 
 def test_a_worker_tells_of_so_many_at_most(tmp_path: Path) -> None:
     """A function that writes files without end does not fill the map's folder with their names."""
     new = _looks_at(tmp_path)
     _written(tmp_path, *(f"{number:03}" for number in range(MOST_TOLD - 1)))
-    assert len(new.look()) == MOST_TOLD - 1
+    assert len(new.look(set())) == MOST_TOLD - 1
     _written(tmp_path, "x", "y")
-    assert new.look() == ["x"]
+    assert new.look(set()) == ["x"]
     _written(tmp_path, "z")
-    assert new.look() == []
+    assert new.look(set()) == []
 
 
 def test_a_folder_that_stays_is_not_looked_at(tmp_path: Path) -> None:
@@ -64,8 +66,8 @@ def test_a_folder_that_stays_is_not_looked_at(tmp_path: Path) -> None:
     )
     without = NewFiles({"environ": {"PATH": "/bin"}, "folder": str(tmp_path / "stays")})
     _written(tmp_path / "stays", "x")
-    assert elsewhere.look() == []
-    assert without.look() == []
+    assert elsewhere.look(set()) == []
+    assert without.look(set()) == []
 
 
 def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:
         {"environ": {"_CONDOR_SCRATCH_DIR": str(tmp_path / "scratch")}, "folder": str(tmp_path / "link")}
     )
     _written(tmp_path / "scratch", "x")
-    assert new.look() == ["x"]
+    assert new.look(set()) == ["x"]
 
 
 def test_a_removed_folder_has_no_new_files(tmp_path: Path) -> None:
@@ -84,8 +86,8 @@ def test_a_removed_folder_has_no_new_files(tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     new = _looks_at(tmp_path / "scratch")
     (tmp_path / "scratch").rmdir()
-    assert new.look() == []
-    assert _looks_at(tmp_path / "never there").look() == []
+    assert new.look(set()) == []
+    assert _looks_at(tmp_path / "never there").look(set()) == []
 
 
 def test_the_current_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
