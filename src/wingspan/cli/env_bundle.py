@@ -14,6 +14,8 @@ from wingspan.cli._terminal import echo
 from wingspan.cli.env_lock import _selection
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from wingspan.environments.bundles import Bundle
 
 __all__ = ["bundle", "enter", "unpack", "verify"]
@@ -108,18 +110,7 @@ def bundle(
     from wingspan.environments.inject import inject_wheels
 
     wanted = dict.fromkeys(kinds or ("pack" if executable else "squashfs",))
-    if executable and "pack" not in wanted:
-        raise click.UsageError(f"--executable is for packs, not for {', '.join(wanted)}: add --kind pack")
-    if base is not None and not {"sif", "oci"} & set(wanted):
-        raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
-    if (pool or store) and not on_pool:
-        raise click.UsageError(
-            "--pool and --to are about a build job: add --on-pool (or: wingspan env publish)"
-        )
-    if on_pool and (base is not None or inject):
-        raise click.UsageError(
-            "--base and --inject name files of this machine: build here, without --on-pool"
-        )
+    _refuse_contradictions(wanted, executable, base, inject, pool or store, on_pool)
     env = load_environment(manifest, environment, platform, gpus=gpus, check_lock=not frozen)
     env = inject_wheels(env, inject)
     made = []
@@ -154,6 +145,33 @@ def bundle(
         return
     for one in made:
         _describe(one)
+
+
+def _refuse_contradictions(
+    wanted: Collection[str],
+    executable: bool,
+    base: Path | None,
+    inject: Sequence[Path],
+    of_a_job: str | None,
+    on_pool: bool,
+) -> None:
+    """See that the options of ``bundle`` fit together; `of_a_job` is one that only build jobs have.
+
+    Raises:
+        click.UsageError: They do not.
+    """
+    if executable and "pack" not in wanted:
+        raise click.UsageError(f"--executable is for packs, not for {', '.join(wanted)}: add --kind pack")
+    if base is not None and not {"sif", "oci"} & set(wanted):
+        raise click.UsageError(f"--base is for sif and oci, not for {', '.join(wanted)}")
+    if of_a_job and not on_pool:
+        raise click.UsageError(
+            "--pool and --to are about a build job: add --on-pool (or: wingspan env publish)"
+        )
+    if on_pool and (base is not None or inject):
+        raise click.UsageError(
+            "--base and --inject name files of this machine: build here, without --on-pool"
+        )
 
 
 @click.command("unpack")
