@@ -87,7 +87,8 @@ def test_the_tables_name_what_there_is() -> None:
         ("chunksize", "block_size"),
         ("docker_image", "environment"),
         ("RequestGpus", "request_gpus"),
-        ("partition", "submit"),
+        ("partition", "sbatch"),
+        ("accounting_group", "submit"),
     ],
 )
 def test_options_of_other_tools(word: str, named: str) -> None:

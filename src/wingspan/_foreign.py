@@ -57,12 +57,17 @@ _OPTIONS = _table(
         "singularity apptainer environment_name delivery",
         "environment",
     ),
-    ("constraint constraints requirement nodelist", "requirements"),
+    ("requirement", "requirements"),
     ("custom_options attributes classad", "custom"),
     (
-        "partition account qos reservation accounting_group accounting_group_user queue_name project job_extra job_extra_directives "
-        "condor_options submit_options priority rank concurrency_limits",
+        "accounting_group accounting_group_user queue_name project job_extra job_extra_directives condor_options submit_options "
+        "priority rank concurrency_limits",
         "submit",
+    ),
+    (
+        "partition account qos reservation constraint constraints nodelist exclude exclusive licenses slurm_partition slurm_account "
+        "slurm_qos slurm_constraint slurm_additional_parameters additional_parameters sbatch_options slurm_options",
+        "sbatch",
     ),
     ("site", "profile"),
 )
@@ -80,6 +85,7 @@ _EXAMPLES = {
     "requirements": 'Options(requirements="HasSingularity")',
     "custom": 'Options(custom={"WantGPULab": True})',
     "submit": 'Options(submit={"accounting_group": "physics"})',
+    "sbatch": 'Options(sbatch={"account": "physics"})',
     "profile": 'Options(profile="chtc")',
 }
 #: Arguments of `wingspan.map` and its like that are called otherwise, or are somewhere else.
