@@ -42,7 +42,7 @@ def command(*words: str) -> str:
         ("fetch x --dest here", "--to"),
         ("status x --refresh", "wingspan wait NAME"),
         ("run python train.py --epochs 3", "wingspan run -- python train.py --epochs 3"),
-        ("run train 0.1 --epochs 3", "wingspan run train -- 0.1 --epochs 3"),
+        ("run train 0.1 --epochs 3", "wingspan run train 0.1 -- --epochs 3"),
     ],
 )
 def test_the_command_line_answers(words: str, named: str) -> None:
