@@ -7,9 +7,9 @@ import inspect
 from pathlib import Path
 
 import pytest
-from tests.pools.test_conformance import ToyPool
 
 import wingspan
+from _toy_engine import ToyPool
 from wingspan.pools import Pool
 from wingspan.pools.htcondor import HTCondorPool, PersonalHTCondorPool
 from wingspan.pools.local import LocalPool
