@@ -99,7 +99,10 @@ def keep() -> "None":
     """Import the worker's part of the standard library now, before modules of the user's hide it, and have
     the worker's modules find it later. This Python may lack some.
     """
-    from . import values  # noqa: F401 - with cloudpickle, and what that imports
+    try:
+        from . import values  # noqa: F401 - with cloudpickle, and what that imports
+    except (ImportError, SyntaxError):
+        pass  # this Python is too old for cloudpickle; plain data can be read without it
 
     for name in LIBRARY:
         try:
