@@ -39,7 +39,9 @@ def _install(session: nox.Session, *options: str, extras: str = "environments,st
 
 def _test(session: nox.Session, *default: str) -> None:
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
-    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *(session.posargs or default))
+    session.run(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--in-memory", *(session.posargs or default)
+    )
 
 
 @nox.session(python=PYTHONS)

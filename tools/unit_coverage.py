@@ -27,7 +27,16 @@ def main() -> int:
     wanted = tomlkit.parse((ROOT / "pyproject.toml").read_text(encoding="utf-8")).unwrap()["tool"]["wingspan"]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "coverage")
-        options = ["-q", "-p", "no:cacheprovider", "--numprocesses", "4", "--dist", "worksteal"]
+        options = [
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--in-memory",
+            "--numprocesses",
+            "4",
+            "--dist",
+            "worksteal",
+        ]
         # The same examples each time: the figure must not depend on them.
         options += ["--hypothesis-seed", "1", "--cov", "--cov-report=", "-m", _NO_ENGINE]
         done = subprocess.run(
