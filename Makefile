@@ -73,7 +73,7 @@ engines: $(VENV)/.dev ## Obtain the real engines for the tests: HTCondor, Apptai
 CHECKS := ruff format mypy imports spelling shell prose
 .PHONY: $(CHECKS:%=lint-%)
 lint: $(VENV)/.dev ## ruff, mypy --strict, that imports only run downward, spelling, ShellCheck, the pages' English.
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target $(CHECKS:%=lint-%)
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS:%=lint-%)
 
 lint-ruff: check = ruff check
 lint-format: check = ruff format --check
