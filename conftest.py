@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
 #: a seventh of the processor's time.
 MEMORY = Path("/dev/shm")  # noqa: S108
 #: The bytes that must be free, there and of the machine's memory: else the tests' folders are on the disk.
-ROOM = 12 << 30
+ROOM = 16 << 30
 _PASSED = pytest.StashKey[bool]()
 _IN_MEMORY = pytest.StashKey[Path]()
 
