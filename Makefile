@@ -11,7 +11,7 @@ unexport PYTHONPATH PYTHONHOME
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: docs pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints release clean
+.PHONY: docs site pictures help demo digits notebook test lint engines faults matrix coverage allcoverage types benchmark format constraints release clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ docs: $(VENV)/.dev ## The documentation site: build/docs/index.html; the manual 
 	@$(BIN)/sphinx-build -q -E -W --keep-going -b html docs build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b man -d build/docs/.doctrees docs build/man
 	@echo "build/docs/index.html"
+
+site: $(VENV)/.dev ## The documentation of every release beside that of this tree: build/site/index.html.
+	@$(BIN)/python tools/docs_versions.py
 
 # Most tests wait for an engine: more processes than there are cores. Each has engines of its own, and less than half a GB.
 # A process that has nothing left to do takes over tests from another; tests that stand beside each other mostly stay

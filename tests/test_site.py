@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import runpy
 import subprocess
 import sys
 import urllib.parse
@@ -96,3 +97,41 @@ def test_programs_read_the_whole_reference(site: Path) -> None:
     assert [name for name in COMMANDS if not re.search(rf"^   wingspan {name}\b", text, re.MULTILINE)] == []
     assert "<!-- options -->" not in text
     assert "def " in text[text.index("# A gallery") : text.index("# Maps\n")]
+
+
+_CONF = 'project = html_title = "Birds"\nhtml_theme = "furo"\nextensions = ["myst_parser"]\nhtml_show_sourcelink = False\n'
+
+
+def _git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
+
+
+def test_releases_stand_beside_each_other(tmp_path: Path, opened: Any) -> None:
+    """`make site`: the first page leads to the newest release, and each page to the other versions, from a
+    folder on the disk; a release that is there is not built again.
+    """
+    tool = runpy.run_path(str(ROOT / "tools/docs_versions.py"))
+    script, build_all = tool["SCRIPT"], tool["build_all"]
+    project, site = tmp_path / "project", tmp_path / "site"
+    (project / "docs/_static").mkdir(parents=True)
+    (project / "docs/conf.py").write_text(_CONF)
+    (project / "docs" / script).write_text((ROOT / "docs" / script).read_text())
+    _git(project.parent, "init", "--quiet", str(project))
+    for version in ("0.9.0", "0.10.0", "1.0.0rc1"):
+        (project / "docs/index.md").write_text(f"# Birds {version}\n")
+        _git(project, "add", "--all")
+        _git(project, "commit", "--quiet", "--message", version)
+        _git(project, "tag", f"v{version}")
+    assert build_all(project, site) == ["dev", "1.0.0rc1", "0.10.0", "0.9.0"]
+    opened.goto((site / "index.html").as_uri())
+    opened.wait_for_selector("nav[aria-label=Versions] a")
+    assert opened.locator("h1").first.inner_text().startswith("Birds 0.10.0")
+    opened.locator("nav[aria-label=Versions] a", has_text="0.9.0").click()
+    opened.wait_for_url("**/0.9.0/index.html")
+    assert opened.locator("nav[aria-label=Versions] [aria-current]").inner_text() == "0.9.0"
+    assert violations(opened) == []
+    kept = (site / "0.9.0").stat().st_ino
+    build_all(project, site)
+    assert (site / "0.9.0").stat().st_ino == kept
+    assert [path for path in site.iterdir() if path.name.startswith(".")] == []
