@@ -124,6 +124,7 @@ def test_releases_stand_beside_each_other(tmp_path: Path, opened: Any) -> None:
         _git(project, "commit", "--quiet", "--message", version)
         _git(project, "tag", f"v{version}")
     assert build_all(project, site) == ["dev", "1.0.0rc1", "0.10.0", "0.9.0"]
+    opened.set_viewport_size({"width": 1280, "height": 900})  # on a telephone the list is behind a button
     opened.goto((site / "index.html").as_uri())
     opened.wait_for_selector("nav[aria-label=Versions] a")
     assert opened.locator("h1").first.inner_text().startswith("Birds 0.10.0")
