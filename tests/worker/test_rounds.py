@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from _waiting import PATIENCE
 from wingspan.worker import rounds
+from wingspan.worker.parts import ranges_of
 from wingspan.worker.transports import FileTransport, Gone
 
 KEY = bytes(32)
@@ -107,7 +108,7 @@ def test_a_plan_has_neither_too_many_nor_too_few_blocks(count, workers):
 @given(numbers)
 def test_runs_of_numbers_are_put_together(chosen):
     """Ranges hold exactly the numbers, ascending, with a gap between any two."""
-    ranges = rounds.ranges_of(list(chosen) + list(chosen))
+    ranges = ranges_of(list(chosen) + list(chosen))
     assert [number for first, stop in ranges for number in range(first, stop)] == sorted(chosen)
     assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:]))  # noqa: RUF007
 

@@ -20,6 +20,7 @@ from wingspan.maps._records import Records, alone
 from wingspan.maps._shares import take_in
 from wingspan.worker import formats, rounds
 from wingspan.worker.history import OUTCOMES
+from wingspan.worker.parts import ranges_of
 from wingspan.worker.transports import read_at
 
 __all__ = ["Results"]
@@ -237,7 +238,7 @@ class Results(Records):
             for component in counts:
                 if state[component] and self._is_better(component, record, name):
                     self.settle(component, formats.OUTPUT, file, number, header, payload)
-            ranges = rounds.ranges_of([component for component in counts if not state[component]])
+            ranges = ranges_of([component for component in counts if not state[component]])
         for low, high in ranges:
             self.settle_run(low, high, file, number, header, payload)
 

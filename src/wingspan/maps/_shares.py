@@ -27,7 +27,7 @@ from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder
 from wingspan.worker import rounds, shares, trust
 from wingspan.worker.checkpoints import FOLDER as CHECKPOINTS
-from wingspan.worker.parts import NEEDS
+from wingspan.worker.parts import NEEDS, joined_ranges, ranges_of
 
 if TYPE_CHECKING:
     import zipfile
@@ -304,7 +304,7 @@ def _write_share(
     runs = [
         run for number, blocks in share.items() for block in blocks for run in plans[number].components(block)
     ]
-    ranges = rounds.joined_ranges(_apart(runs))
+    ranges = joined_ranges(_apart(runs))
     parts: dict[str, list[tuple[int, int, int]]] = {"inputs.idx": [], "inputs.bin": []}
     offsets = []
     with archive.open("inputs.idx", "w") as target:
@@ -324,7 +324,7 @@ def _write_share(
             for offset in range(begin, end, _PIECE):
                 target.write(_read(inputs, offset, min(_PIECE, end - offset)))
             place += end - begin
-    plain = {str(number): rounds.ranges_of(blocks) for number, blocks in share.items()}
+    plain = {str(number): ranges_of(blocks) for number, blocks in share.items()}
     archive.writestr(
         shares.FILE, json.dumps({"blocks": plain, "inputs": parts, "retires": CHECKPOINT_SECONDS})
     )

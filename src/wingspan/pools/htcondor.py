@@ -377,9 +377,7 @@ class PersonalHTCondorPool(HTCondorPool):
         if state == "running":
             return None
         what = "has crashed" if state == "crashed" else f"is {state}"
-        return (
-            f"the personal pool in {self.personal.directory} {what}: wingspan pool start lets its jobs go on"
-        )
+        return f"the personal pool in {self.personal.directory} {what}: `wingspan pool start` lets jobs go on"
 
     def tools(self) -> Mapping[str, str]:
         return self.personal.environment()

@@ -1,6 +1,6 @@
 """Blocks of components: those that a worker has claimed, and what it knows about those of a round."""
 
-from . import rounds
+from . import parts, rounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Block(object):
         for (first, stop), function in zip(self._runs, self._functions):
             wanted = [component for component in range(first, stop) if not is_unwanted(component)]
             self.remaining -= stop - first - len(wanted)
-            for run in rounds.ranges_of(wanted):
+            for run in parts.ranges_of(wanted):
                 runs.append(run)
                 functions.append(function)
         self._runs, self._functions = runs, functions

@@ -24,6 +24,28 @@ _AMOUNTS = ("request_cpus", "request_memory", "request_disk", "request_gpus")
 _KINDS = ("requirements", "custom", "submit", "sbatch", "profile", "switches")
 
 
+def joined_ranges(ranges: "Iterable[Tuple[int, int]]") -> "List[Tuple[int, int]]":
+    """Ranges that do not overlap, ascending; neighbours become one."""
+    joined: "List[Tuple[int, int]]" = []
+    for first, stop in sorted(ranges):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((first, stop))
+    return joined
+
+
+def ranges_of(components: "Iterable[int]") -> "List[Tuple[int, int]]":
+    """Runs of consecutive numbers: ``[3, 4, 5, 9]`` gives ``[(3, 6), (9, 10)]``."""
+    runs: "List[List[int]]" = []
+    for component in sorted(components):
+        if runs and runs[-1][1] == component:
+            runs[-1][1] = component + 1
+        elif not runs or runs[-1][1] < component:
+            runs.append([component, component + 1])
+    return [(first, stop) for first, stop in runs]
+
+
 class Part(object):
     """Components that need the same.
 

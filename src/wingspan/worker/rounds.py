@@ -22,7 +22,7 @@ import json
 from itertools import chain
 
 from . import formats
-from .parts import Part
+from .parts import Part, joined_ranges, ranges_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,28 +207,6 @@ class Plan(object):
             return plan
         size, workers, falls = fields["block_size"], fields["workers"], fields.get("falls", ())
         return cls(fields["kind"], fields["ranges"], size, workers, function, falls)
-
-
-def joined_ranges(ranges: "Iterable[Tuple[int, int]]") -> "List[Tuple[int, int]]":
-    """Ranges that do not overlap, ascending; neighbours become one."""
-    joined: "List[Tuple[int, int]]" = []
-    for first, stop in sorted(ranges):
-        if joined and joined[-1][1] == first:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((first, stop))
-    return joined
-
-
-def ranges_of(components: "Iterable[int]") -> "List[Tuple[int, int]]":
-    """Runs of consecutive numbers: ``[3, 4, 5, 9]`` gives ``[(3, 6), (9, 10)]``."""
-    runs: "List[List[int]]" = []
-    for component in sorted(components):
-        if runs and runs[-1][1] == component:
-            runs[-1][1] = component + 1
-        elif not runs or runs[-1][1] < component:
-            runs.append([component, component + 1])
-    return [(first, stop) for first, stop in runs]
 
 
 def choose_block_size(count: "int", workers: "int") -> "int":

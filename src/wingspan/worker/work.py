@@ -263,7 +263,7 @@ class WorkSource(object):
                 for component in range(first, stop)
                 if component not in finished and not (newer and self.is_superseded(component, state.number))
             ]
-            runs = rounds.ranges_of(components)
+            runs = parts.ranges_of(components)
         attempt = self._attempt(runs[0][0], state.number) if runs and state.number else 0
         plan, part = state.plan, state.plan.part_of(block)
         plans = {number: one.plan for number, one in self._rounds.items()}
