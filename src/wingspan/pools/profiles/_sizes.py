@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from wingspan._shell import quoted
 from wingspan._words import sized
 from wingspan.pools.profiles._model import Profile
 
@@ -44,13 +45,12 @@ def large_file(site: Profile, path: Path, size: int, named: str) -> LargeFile | 
         hint = f"where the site has a place for large files, name it there: {named}"
         return LargeFile(said, hint, is_refused=False)
     import getpass  # here, as few files are so large
-    import shlex
 
     user = getpass.getuser()
     staging = site.staging_folder(user)
     put = f"put it into {staging}, and"
     if site.transfer_host is not None:  # which alone writes there
-        put = f"scp {shlex.quote(str(path))} {user}@{site.transfer_host}:{staging}/; then"
+        put = f"scp {quoted(str(path))} {user}@{site.transfer_host}:{staging}/; then"
     return LargeFile(
         f"{said}; {site.title or site.name} wants at most {sized(site.limits.transfer)} to come that way",
         (f"{put} name it there: " if staging else "put it where jobs can fetch it: ")
