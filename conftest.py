@@ -27,6 +27,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108
 ROOM = 16 << 30
 _PASSED = pytest.StashKey[bool]()
 _IN_MEMORY = pytest.StashKey[Path]()
+_FAILED = pytest.StashKey[set[Path]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,6 +84,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _only_failures_stay_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[None]:
+    """What modules and sessions have made there may be gigabytes: at the end this process removes it."""
+    yield
+    base = tmp_path_factory.getbasetemp()
+    if pytestconfig.getoption("in_memory") and base.is_relative_to(MEMORY):
+        for folder in set(base.iterdir()) - pytestconfig.stash.setdefault(_FAILED, set()):
+            folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
 def own_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -95,7 +108,9 @@ def own_folders(
     for name in ("WINGSPAN_POOL", "_condor_SCHEDD_HOST", "_WINGSPAN_COMPLETE"):
         monkeypatch.delenv(name, raising=False)
     yield
-    if tmp_path.is_relative_to(MEMORY) and request.node.stash.get(_PASSED, False):
+    if not request.node.stash.get(_PASSED, False):
+        request.config.stash.setdefault(_FAILED, set()).add(tmp_path)
+    elif tmp_path.is_relative_to(MEMORY):
         shutil.rmtree(tmp_path, ignore_errors=True)
 
 

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 MEMORY = Path("/dev/shm")
 
 _TESTS = """
+import pytest
+@pytest.fixture(scope="module", autouse=True)
+def large(tmp_path_factory): (tmp_path_factory.mktemp("large") / "file").write_text("of a module")
 def test_good(tmp_path): (tmp_path / "file").write_text(str(tmp_path))
 def test_bad(tmp_path): assert not (tmp_path / "file").write_text(str(tmp_path))
 """
