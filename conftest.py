@@ -92,7 +92,8 @@ def _only_failures_stay_in_memory(
     yield
     base = tmp_path_factory.getbasetemp()
     if pytestconfig.getoption("in_memory") and base.is_relative_to(MEMORY):
-        for folder in set(base.iterdir()) - pytestconfig.stash.setdefault(_FAILED, set()):
+        failed: set[Path] = pytestconfig.stash.setdefault(_FAILED, set())
+        for folder in set(base.iterdir()) - failed:
             folder.unlink() if folder.is_symlink() else shutil.rmtree(folder, ignore_errors=True)
 
 
