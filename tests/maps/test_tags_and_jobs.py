@@ -52,6 +52,16 @@ def test_a_tag_is_one_name_or_refused(tag):
         assert tag[0] not in ".-"
 
 
+def test_a_made_up_tag_that_another_session_has_just_taken_is_made_up_anew(data_dir, monkeypatch):
+    """Two sessions may think of the same tag at once: nobody chose it, so neither map is refused."""
+    monkeypatch.setattr("wingspan.maps._create.new_tag", lambda folder: "calm-heron")
+    first, second = (
+        wingspan.map(abs, [-x], pool="local", options=wingspan.Options(workers=0)) for x in (1, 2)
+    )
+    assert first.tag == "calm-heron" != second.tag
+    assert [wingspan.load(m.tag).path for m in (first, second)] == [first.path, second.path]
+
+
 def test_made_up_tags_are_valid_and_free(tmp_path):
     """A made-up tag can be used as it is, and is none that is there."""
     for _ in range(300):

@@ -372,6 +372,22 @@ def test_what_the_access_point_refuses_leaves_nothing(ap: AccessPoint, data_dir:
     assert list((ap.data / "maps").iterdir()) == list((data_dir / "maps").iterdir()) == []
 
 
+def test_a_made_up_tag_that_is_taken_over_there_is_made_up_anew(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody chose it, so nobody is asked for another one: each side has the map by a tag of its own."""
+    (ap.data / "tags").mkdir(exist_ok=True)
+    (ap.data / "tags/calm-heron").write_text("20260101-000000-00000000")
+    monkeypatch.setattr("wingspan.maps._create.new_tag", lambda folder: "calm-heron")
+    made = wingspan.map(abs, [-1], pool=AP)
+    assert (made.tag, list(made)) == ("calm-heron", [1])
+    other = [tag.name for tag in (ap.data / "tags").iterdir() if tag.read_text() == made.path.name]
+    assert len(other) == 1
+    made.remove()
+    assert [tag.name for tag in (ap.data / "tags").iterdir()] == ["calm-heron"]
+    (ap.data / "tags/calm-heron").unlink()
+
+
 def test_another_wingspan_over_there_is_named(
     ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ from wingspan.maps._options import Options
 from wingspan.maps._pickled import PickledFunction, check_pythons
 from wingspan.maps._several import check_together
 from wingspan.maps._stored import forget_values, stored_values
-from wingspan.maps._tags import new_tag, write_tag
+from wingspan.maps._tags import new_tag
 from wingspan.maps._worker_job import check_largest, check_site, for_site, operations_of, resources_of
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
@@ -190,11 +190,10 @@ def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -
         pools: Where its workers are submitted; none: a person submits them, or there is nothing to do.
         after: What must be done before; then one of `pools` takes a carrier that submits them.
     """
-    info = folder.info
     made = Map(folder)
     try:
-        write_tag(tags_root(), info.tag, info.id)
-        note_commit(folder.path, info.made_in)
+        folder.take_tag()
+        note_commit(folder.path, folder.info.made_in)
         if after:
             from wingspan.pools.following import Following
 
@@ -206,7 +205,7 @@ def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -
         if len(pools) > 1:  # some of its jobs may be in a queue
             with contextlib.suppress(PoolError):
                 made._keeper.remove_for_good("the map could not be made")
-        remove_map_folder(folder.path, info.tag)
+        remove_map_folder(folder.path, folder.info.tag)
         forget_values(folder.info)
         raise
     return made

@@ -24,10 +24,10 @@ from wingspan._data_folder import maps_root, tags_root
 from wingspan._files import JsonLog, disk_error
 from wingspan.errors import PoolError, WingspanError
 from wingspan.maps._commands import forget_command
-from wingspan.maps._errors import MapDamaged, MapError, MapRemoved
+from wingspan.maps._errors import MapDamaged, MapError, MapRemoved, TagExists
 from wingspan.maps._info import FORMATS, MapInfo
 from wingspan.maps._pickled import Pickled
-from wingspan.maps._tags import remove_tag
+from wingspan.maps._tags import new_tag, remove_tag, write_tag
 from wingspan.pools.submissions import SubmissionLog
 from wingspan.worker import coming, formats, rebuild, rounds, trust
 from wingspan.worker.arriving import FIXED
@@ -277,6 +277,21 @@ class MapFolder:
             plain = json.loads((self.path / "map.json").read_bytes())
             if not MapInfo.missing(plain):
                 self.info = MapInfo.from_json(plain)
+
+    def take_tag(self) -> None:
+        """Take the tag that ``map.json`` names. Where another map has it, a made-up one is made up anew.
+
+        Raises:
+            TagExists: Another map has it, and somebody chose it.
+        """
+        while True:
+            try:
+                write_tag(tags_root(), self.info.tag, self.info.id)
+                return
+            except TagExists:
+                if not self.info.transient:
+                    raise
+                self.update_info(tag=new_tag(tags_root()))
 
     def settle_tags(self) -> None:
         """Remove a second tag that an interrupted retag has left. The caller holds the map's lock."""

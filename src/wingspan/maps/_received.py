@@ -15,11 +15,10 @@ import attrs
 from wingspan.delivery.sent import asked_for
 from wingspan.maps._create import check_pool, deliver, prepare_environment
 from wingspan.maps._errors import MapRemoved, PythonsDiffer, TagExists
-from wingspan.maps._folder import maps_root, remove_map_folder, tags_root
+from wingspan.maps._folder import MapFolder, maps_root, remove_map_folder
 from wingspan.maps._info import MapInfo
 from wingspan.maps._map import Map, load_folder
 from wingspan.maps._options import Options
-from wingspan.maps._tags import write_tag
 from wingspan.pools import Pool
 from wingspan.pools.zipapp import worker_zipapp
 from wingspan.progress import NO_PROGRESS, Progress
@@ -64,15 +63,15 @@ def received(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> M
     info = attrs.evolve(info, archive_bytes=len(archive))
     trust.write_whole(str(temporary / "map.json"), json.dumps(info.to_json()).encode(), sync=True)
     path = maps_root() / info.id
-    tag = info.tag
     temporary.rename(path)
+    folder = MapFolder(path)
     try:
-        write_tag(tags_root(), tag, info.id)
+        folder.take_tag()
     except TagExists as error:
         remove_map_folder(path)
         raise TagExists(
-            f"the access point has a map with the tag {tag!r} already",
-            hint=f"choose another tag, or remove that one there: wingspan rm {tag}",
+            f"the access point has a map with the tag {info.tag!r} already",
+            hint=f"choose another tag, or remove that one there: wingspan rm {info.tag}",
         ) from error
     made = load_folder(str(path))
     try:
@@ -81,7 +80,7 @@ def received(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> M
             made._keeper.begin(pool)
     except BaseException:
         with contextlib.suppress(MapRemoved):
-            remove_map_folder(path, tag)
+            remove_map_folder(path, folder.info.tag)
         raise
     return made
 

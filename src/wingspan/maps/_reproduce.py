@@ -26,7 +26,7 @@ from wingspan.maps._folder import MapFolder, maps_root, remove_map_folder, tags_
 from wingspan.maps._info import MapInfo
 from wingspan.maps._memo import HITS
 from wingspan.maps._provenance import Provenance
-from wingspan.maps._tags import new_tag, write_tag
+from wingspan.maps._tags import new_tag
 from wingspan.maps._worker_job import bundle_of
 from wingspan.pools import get_pool
 from wingspan.worker import formats, rounds, trust
@@ -178,9 +178,9 @@ def _copy(folder: MapFolder, m: Any, component: int) -> MapFolder:
         raise
     made = MapFolder(maps_root() / info.id)
     try:
-        write_tag(tags_root(), info.tag, info.id)
+        made.take_tag()
     except BaseException:
-        remove_map_folder(made.path, info.tag)
+        remove_map_folder(made.path, made.info.tag)
         raise
     return made
 
