@@ -6,9 +6,10 @@ import re
 import time
 from pathlib import Path
 
+from _waiting import until
 from wingspan.pools.personal import PersonalPool
 
-__all__ = ["finished", "sent_once", "submit"]
+__all__ = ["end_jobs", "finished", "sent_once", "submit"]
 
 
 def submit(pool: PersonalPool, folder: Path, command: str, *, count: int = 1, **extra: str) -> int:
@@ -44,6 +45,25 @@ def finished(folder: Path, cluster: int, count: int = 1) -> bool:
         return False
     assert f"012 ({cluster:03d}." not in text, f"a job was held:\n{text}"
     return text.count(f"005 ({cluster:03d}.") >= count
+
+
+def end_jobs(pool: PersonalPool, folder: Path) -> None:
+    """Remove the jobs that were submitted from `folder`, and return when the queue has none of them."""
+    with pool.activate():
+        schedd = pool.schedd()
+
+        def left() -> list[str]:
+            return [
+                f"{ad['ClusterId']}.{ad['ProcId']}"
+                for ad in schedd.query(projection=["ClusterId", "ProcId", "Iwd"])
+                if Path(ad["Iwd"]).is_relative_to(folder)
+            ]
+
+        if jobs := left():
+            import htcondor2
+
+            schedd.act(htcondor2.JobAction.Remove, jobs, reason="the test that submitted them is over")
+            until(lambda: not left(), lambda: f"the end of the jobs {left()}")
 
 
 def sent_once(log: Path) -> bool:

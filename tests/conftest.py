@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster, slurm_clusters
+from _jobs import end_jobs
 from _order import dealt_out
 from _waiting import PATIENCE
 
@@ -40,6 +42,15 @@ def _patience_with_programs() -> Iterator[None]:
         patch.setattr("wingspan.lint._asked._SECONDS", PATIENCE)
         patch.setattr("wingspan.pools._select._SINFO_SECONDS", PATIENCE)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_job_outlives_its_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """HTCondor holds a job whose folder is gone, and the tests that follow would find it in the queue."""
+    pool = request.getfixturevalue("personal_pool") if "personal_pool" in request.fixturenames else None
+    yield
+    if pool is not None:
+        end_jobs(pool, tmp_path)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

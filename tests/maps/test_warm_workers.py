@@ -45,7 +45,11 @@ def pool(
     assert isinstance(pool, PersonalHTCondorPool)
     assert wingspan.map(abs, [-1], pool="personal")[0] == 1
     until(lambda: list((personal_pool.directory / "warm").glob("*.json")), "what a job wrote down")
-    until(lambda: not pool.job_ads("true", ["ClusterId"]), "an empty queue")
+    asked = ["ClusterId", "ProcId", "JobStatus", "HoldReason", "Iwd"]
+    until(
+        lambda: not pool.job_ads("true", asked),
+        lambda: f"an empty queue, but there is {pool.job_ads('true', asked)}",
+    )
     return pool
 
 
