@@ -22,7 +22,7 @@ from .surroundings import Surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Container, Dict, List, NoReturn, Optional, Sequence
+    from typing import Any, Callable, Container, Dict, List, NoReturn, Optional, Sequence, Tuple
 
     from .arriving import Arrivals
     from .channel import Speaker
@@ -139,57 +139,21 @@ def run(
         dumper = Dumper()
     except BaseException as error:
         _refuse(results, failure.describe(error, "function", pickle.dumps, skip))
-    length, function_length = pipes.SETUP.unpack(pipes.read_exactly(commands, pipes.SETUP.size))
-    facts, how, careful, folder, environ, path, cores, files, known = pickle.loads(
-        pipes.read_exactly(commands, length)
-    )
-    scratch = scratch_folder()
-    _settle(environ, folder, cores, path)
-    incompatibility = compatibility.incompatibility(facts, here)
-    if incompatibility is not None:
-        _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
-    _warn_as(facts.get("warnings"))
-    gc.enable()  # see `__main__`
+    function_length, setup, scratch = _take_over(commands, results, here)
     beginning = Beginning()
-    arrivals = _arrivals(files, scratch)
-    values = _values(files)
-    try:
-        call = _load_function(Stream(pipes.coming(commands, function_length)))
-    except BaseException as error:
-        _refuse(results, failure.describe(error, "function", dumper.exception, skip))
-    call = CALLS[how](call)
-    surroundings = Surroundings(null, out_file, err_file)
-    caller = Caller(
-        call,
-        results,
-        board,
-        slots,
-        surroundings,
-        (out_file, err_file),
-        dumper,
-        skip,
-        not careful,
-        arrivals,
-        values,
+    streams = (null, out_file, err_file)
+    # The function is in no variable here: what the user's code keeps must not be kept by this frame, too,
+    # which has no end.
+    caller = _caller(
+        commands, results, board, slots, streams, speaker, dumper, skip, function_length, setup, scratch
     )
-    caller.work = inside.Work(
-        caller.position,
-        speaker,
-        known,
-        Departures(files, arrivals),
-        lambda: surroundings.folder if arrivals is None else arrivals.folder,
-    )
-    inside.install(caller.work)
     while True:
         length, number, attempt, may_go_on, count, first = pipes.CHUNK.unpack(
             pipes.read_exactly(commands, pipes.CHUNK.size)
         )
         caller.may_go_on = may_go_on
         if not count:
-            del (
-                call,
-                caller,
-            )  # what the user's code keeps must not be kept by this frame, too, which has no end
+            del caller
             end_in_order(beginning)
         if count == 1 and length > pipes.LARGE_INPUT:
             bounds = 2 * array("Q").itemsize
@@ -208,6 +172,79 @@ def run(
                 caller.call_one(done)
                 done += 1
         caller.rest()
+
+
+def _take_over(commands: "int", results: "int", here: "Dict[str, Any]") -> "Tuple[int, Dict[str, Any], str]":
+    """Read what the map sets, and become its executor; a Python that cannot be it refuses.
+
+    Returns how long the pickle of the function is, which comes next, what `_caller` wants to know, and the
+    scratch folder.
+    """
+    from . import compatibility
+
+    length, function_length = pipes.SETUP.unpack(pipes.read_exactly(commands, pipes.SETUP.size))
+    facts, how, careful, folder, environ, path, cores, files, known = pickle.loads(
+        pipes.read_exactly(commands, length)
+    )
+    scratch = scratch_folder()  # before the map's variables replace those that say where it is
+    _settle(environ, folder, cores, path)
+    incompatibility = compatibility.incompatibility(facts, here)
+    if incompatibility is not None:
+        _refuse(results, failure.crash("interpreter", incompatibility, executable=sys.executable))
+    _warn_as(facts.get("warnings"))
+    gc.enable()  # see `__main__`
+    return function_length, {"how": how, "careful": careful, "files": files, "known": known}, scratch
+
+
+def _caller(
+    commands: "int",
+    results: "int",
+    board: "pipes.Board",
+    slots: "Slots",
+    streams: "Tuple[int, int, int]",
+    speaker: "Speaker",
+    dumper: "Dumper",
+    skip: "Container[str]",
+    function_length: "int",
+    setup: "Dict[str, Any]",
+    scratch: "str",
+) -> "Caller":
+    """What calls the function, which is read from `commands`; one that cannot be loaded is refused.
+
+    Args:
+        streams: What stands for stdin, and the files that stdout and stderr go to.
+        setup, scratch: What `_take_over` returns.
+    """
+    files = setup["files"]
+    arrivals = _arrivals(files, scratch)
+    values = _values(files)
+    try:
+        call = _load_function(Stream(pipes.coming(commands, function_length)))
+    except BaseException as error:
+        _refuse(results, failure.describe(error, "function", dumper.exception, skip))
+    surroundings = Surroundings(*streams)
+    caller = Caller(
+        CALLS[setup["how"]](call),
+        results,
+        board,
+        slots,
+        surroundings,
+        streams[1:],
+        dumper,
+        skip,
+        not setup["careful"],
+        arrivals,
+        values,
+    )
+    caller.work = inside.Work(
+        caller.position,
+        speaker,
+        setup["known"],
+        Departures(files, arrivals),
+        lambda: surroundings.folder if arrivals is None else arrivals.folder,
+    )
+    inside.install(caller.work)
+    return caller
 
 
 def _arrivals(files: "Dict[str, Any]", scratch: "str") -> "Optional[Arrivals]":

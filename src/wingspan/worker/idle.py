@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Dict, List, Optional, Tuple
 
+    from .child import Executor
     from .supervisor import Supervisor
 
 #: A variable in a job's environment. It names the file into which the job writes this environment, for warm
@@ -277,6 +278,63 @@ def _lead(descriptor: "int", path: "str") -> "None":
     os.close(opened)
 
 
+def _heed_signals(state: "Dict[str, Optional[Supervisor]]") -> "None":
+    """SIGTERM ends the work on the map; between two maps it ends this process."""
+
+    def stop(number: "int", frame: "Optional[FrameType]") -> "None":
+        if state["supervisor"] is None:
+            os._exit(0)
+        state["supervisor"].stop = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell makes its background processes ignore it
+
+
+def _follow(
+    order: "Dict[str, Any]", lock: "int", state: "Dict[str, Optional[Supervisor]]", ready: "Executor"
+) -> "Tuple[int, bool]":
+    """Work on one map as the order says; returns the exit code, and whether somebody has stopped it.
+
+    Args:
+        order: What the client sent.
+        lock: Descriptor of the open lock file of this worker; it is closed at the end.
+        state: Holds the supervisor while there is one.
+        ready: An executor that has been started.
+    """
+    job, scratch = order["job"], order.get("scratch")
+    os.pwrite(lock, run_facts(job, os.getpid()), 0)
+    if scratch:
+        _make_scratch(scratch, order["files"])
+    _lead(1, order["stdout"])
+    _lead(2, order["stderr"])
+    code = one_map.work(
+        "file",
+        order["map"],
+        order["worker"],
+        notify=lambda supervisor: state.__setitem__("supervisor", supervisor),
+        setting={"folder": order["folder"], "environ": order["environ"], "path": order["path"]},
+        ready=ready,
+        not_for_executor=(lock,),
+        retires=order.get("retires"),
+        must_leave=_Job(order["map"], order["worker"]).is_gone if scratch else None,
+        at_its_end=functools.partial(_say_that_it_ends, lock, job),
+    )
+    if scratch:
+        import shutil  # here, as only workers of a personal pool need it, and it takes long to import
+
+        shutil.rmtree(scratch, ignore_errors=True)
+    supervisor = state["supervisor"]
+    # Removing a complete map does not mean to end its workers.
+    stopped = supervisor is not None and supervisor.stop and supervisor.at_work
+    os.pwrite(lock, run_facts(dict(job, dry=not stopped), None), 0)
+    os.close(lock)
+    state["supervisor"] = None
+    _lead(1, os.devnull)
+    _lead(2, os.devnull)
+    return code, stopped
+
+
 def main(argv: "List[str]") -> "int":
     """``idle FOLDER SOCKET,SOCKET… TOKEN``: become as many workers as there are open sockets.
 
@@ -294,50 +352,12 @@ def main(argv: "List[str]") -> "int":
     connection = _one_of(connections)
     offspring.guard()
     state: "Dict[str, Optional[Supervisor]]" = {"supervisor": None}
-
-    def stop(number: "int", frame: "Optional[FrameType]") -> "None":
-        if state["supervisor"] is None:
-            os._exit(0)
-        state["supervisor"].stop = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell makes its background processes ignore it
+    _heed_signals(state)
     ready = Executor(scratch_folder())
     accepted = _receive(connection, WAIT_SECONDS, answer=False)
     while accepted is not None:
         order, lock = accepted
-        job = order["job"]
-        os.pwrite(lock, run_facts(job, os.getpid()), 0)
-        scratch = order.get("scratch")
-        if scratch:
-            _make_scratch(scratch, order["files"])
-        _lead(1, order["stdout"])
-        _lead(2, order["stderr"])
-        code = one_map.work(
-            "file",
-            order["map"],
-            order["worker"],
-            notify=lambda supervisor: state.__setitem__("supervisor", supervisor),
-            setting={"folder": order["folder"], "environ": order["environ"], "path": order["path"]},
-            ready=ready,
-            not_for_executor=(lock,),
-            retires=order.get("retires"),
-            must_leave=_Job(order["map"], order["worker"]).is_gone if scratch else None,
-            at_its_end=functools.partial(_say_that_it_ends, lock, job),
-        )
-        if scratch:
-            import shutil  # here, as only workers of a personal pool need it, and it takes long to import
-
-            shutil.rmtree(scratch, ignore_errors=True)
-        supervisor = state["supervisor"]
-        # Removing a complete map does not mean to end its workers.
-        stopped = supervisor is not None and supervisor.stop and supervisor.at_work
-        os.pwrite(lock, run_facts(dict(job, dry=not stopped), None), 0)
-        os.close(lock)
-        state["supervisor"] = None
-        _lead(1, os.devnull)
-        _lead(2, os.devnull)
+        code, stopped = _follow(order, lock, state, ready)
         if stopped or code not in (0, one_map.EXIT_GONE):
             return code
         # Prepare what the next map needs, while no one waits.

@@ -36,8 +36,7 @@ def work(
     """Work as worker number `worker` of the map in `folder` until nothing is left to do; returns an exit
     code. With a `group` (`parts.digest_of`) it does components of that one only.
     """
-    from . import compatibility, failure, formats, transports
-    from .streams import Function
+    from . import transports
     from .supervisor import Stopped, Supervisor
 
     try:
@@ -68,16 +67,7 @@ def work(
         supervisor = Supervisor(transport, worker, info, transport.read("key"), **supervisor_arguments)
         if notify is not None:
             notify(supervisor)
-        function = Function(transport, "function.pkl", info.get("function_bytes"))
-        facts = function.facts
-        supervisor.outbox.add(formats.HELLO, payload=json.dumps(_facts_of_this_worker()).encode())
-        # Compare the Python version first, without importing cloudpickle. The executor compares everything.
-        incompatibility = compatibility.incompatibility(facts, dict(facts, **compatibility.this_python()))
-        if incompatibility is not None:
-            sys.stderr.write("wingspan worker: %s\n" % incompatibility)
-            supervisor.refuse(failure.crash("interpreter", incompatibility, executable=sys.executable))
-            return EXIT_REFUSED
-        if not supervisor.run(facts, function):
+        if not _supervise(supervisor, transport, info):
             return EXIT_REFUSED
         return _code_at_the_end(transport_name, supervisor)
     except Stopped:
@@ -90,22 +80,46 @@ def work(
     except Exception as error:
         if transport_name == "file" and (supervisor is None or not os.path.isdir(folder)):
             raise
-        import pickle
-        import traceback
-
-        traceback.print_exc()
-        # Ours, not the user's: a file of the map that is cut, a full disk. Told, so that nobody waits in
-        # vain.
-        try:
-            if supervisor is not None:
-                supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
-        except Exception:
-            sys.stderr.write("wingspan worker: and this cannot be told either\n")
+        _tell_fault(error, supervisor)
         return EXIT_TRY_AGAIN
     finally:
         if transport_name == "transfer" and supervisor is not None:
             _finish(transport, supervisor)
         transport.close()
+
+
+def _supervise(supervisor: "Supervisor", transport: "Any", info: "Dict[str, Any]") -> "bool":
+    """Introduce this worker, and have components done. False: this Python cannot do them."""
+    from . import compatibility, failure, formats
+    from .streams import Function
+
+    function = Function(transport, "function.pkl", info.get("function_bytes"))
+    facts = function.facts
+    supervisor.outbox.add(formats.HELLO, payload=json.dumps(_facts_of_this_worker()).encode())
+    # Compare the Python version first, without importing cloudpickle. The executor compares everything.
+    incompatibility = compatibility.incompatibility(facts, dict(facts, **compatibility.this_python()))
+    if incompatibility is not None:
+        sys.stderr.write("wingspan worker: %s\n" % incompatibility)
+        supervisor.refuse(failure.crash("interpreter", incompatibility, executable=sys.executable))
+        return False
+    return supervisor.run(facts, function)
+
+
+def _tell_fault(error: "Exception", supervisor: "Optional[Supervisor]") -> "None":
+    """Tell of a fault of ours, not the user's (a file of the map that is cut, a full disk), so that nobody
+    waits in vain.
+    """
+    import pickle
+    import traceback
+
+    from . import failure
+
+    traceback.print_exception(type(error), error, error.__traceback__)
+    try:
+        if supervisor is not None:
+            supervisor.refuse(failure.describe(error, "worker", pickle.dumps))
+    except Exception:
+        sys.stderr.write("wingspan worker: and this cannot be told either\n")
 
 
 def _code_at_the_end(transport_name: "str", supervisor: "Supervisor") -> "int":
