@@ -382,30 +382,45 @@ def _make(
     earlier = _earlier_ones(after)
     warmed = None if earlier else warm_up(where or settings.pool, options, inputs)
     try:
-        from wingspan.maps._create import create
-        from wingspan.maps._functions import pickle_function
-
-        function = pickle_function(func)  # a function that cannot travel is refused before a pool is started
-        with default_progress() as progress:
-            # A map whose workers are all external needs no pool.
-            external = options.workers == 0 and where is None
-            chosen = get_pool("local") if external else ready_pool(where, progress)
-            return create(
-                func,
-                function,
-                inputs,
-                call=call,
-                tag=tag,
-                pool=chosen,
-                further=[ready_pool(one, progress) for one in further],
-                options=options,
-                progress=progress,
-                chain=chain,
-                after=earlier,
-            )
+        return _new(func, inputs, call, tag, [where, *further], options, chain, earlier)
     finally:
         if warmed is not None:
             warmed.cool_down()
+
+
+def _new(
+    func: Callable[..., Any],
+    inputs: Iterable[Any],
+    call: str,
+    tag: str | None,
+    pools: Sequence[str | Pool | None],
+    options: Options,
+    chain: Chain | None,
+    earlier: tuple[Earlier, ...],
+) -> Map:
+    """Make the map, which nobody has made before, in these pools; they are made ready here."""
+    from wingspan.maps._create import create
+    from wingspan.maps._functions import pickle_function
+
+    function = pickle_function(func)  # a function that cannot travel is refused before a pool is started
+    where, *further = pools
+    with default_progress() as progress:
+        # A map whose workers are all external needs no pool.
+        external = options.workers == 0 and where is None
+        chosen = get_pool("local") if external else ready_pool(where, progress)
+        return create(
+            func,
+            function,
+            inputs,
+            call=call,
+            tag=tag,
+            pool=chosen,
+            further=[ready_pool(one, progress) for one in further],
+            options=options,
+            progress=progress,
+            chain=chain,
+            after=earlier,
+        )
 
 
 def _check_several(pools: Sequence[str | Pool | None]) -> None:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
     from wingspan.maps._chain import Chain
     from wingspan.maps._facts import FileFacts, InterpreterFacts, OpenFacts
+    from wingspan.maps._memo import Memo
     from wingspan.pools.following import Earlier
 
 __all__ = ["Opened", "check_pool", "create", "deliver", "prepare_environment"]
@@ -117,33 +118,21 @@ def create(
         SettingsError: The site does not let workers have what the options ask for.
         SubmitError: This machine does not have the GPUs that the options ask for.
     """
-    _check_inputs_are_there(options, opened, chain)
-    _check_submitted_here(options, pool, opened, after)
     pools = (pool, *further)
-    check_together(pools)
-    if chain is not None:
-        chain.check_place(pool)
-    for one in pools:
-        check_pool(options, one)
+    _check_that_it_can_be(options, pools, opened, chain, after)
     asked = Asked(options, call)
-    inputs = asked.reading(inputs)
     fixed = FixedFiles(
         options.input_files, function.files, lambda path: _in_store(path, options, pool, progress)
     )
-    if options.component_input_files is not None:
-        inputs = with_component_files(inputs, options.component_input_files, fixed)
-    inputs = check_remaps(inputs, options.output_remaps)
+    inputs = _with_files(asked.reading(inputs), options, fixed)
     make_places(options.output_remaps)
     # What other machines can use, this one can, too.
     others = next((one for one in pools if not one.runs_here), pool)
     prepared = prepare_environment(options, others, progress, holds_code=function.holds_code)
     delivery = prepared[1] if prepared else None
     info = _info_of(func, call, tag, pools, options, delivery)
-    memo = None
-    if options.memo and opened is None and chain is None:  # else the inputs are not here yet
-        from wingspan.maps._memo import Memo
-
-        memo = Memo(func, function, info)
+    # Of an open map and of a chain the inputs are not here yet.
+    memo = _memo(func, function, info) if options.memo and opened is None and chain is None else None
     if chain is not None:
         here = compatibility.this_python()["python"]
         chain.check(options, (delivery.python if delivery else None) or here)
@@ -159,11 +148,7 @@ def create(
             store=values.setting if values is not None else None,
         ),
         archive=worker_zipapp(),
-        workers=lambda count: (
-            opened.workers
-            if opened
-            else min(count, sum(_planned_workers(options, one, count) for one in pools))
-        ),
+        workers=lambda count: opened.workers if opened else _all_workers(options, pools, count),
         plan=lambda to_do, workers: (
             rounds.plan_for(rounds.INITIAL, range(coming.MOST), workers, 1)
             if opened
@@ -180,6 +165,36 @@ def create(
     everything_known = memo is not None and memo.is_complete
     needs_workers = options.workers != 0 and not everything_known
     return _begin(folder, pools if after or pool.elsewhere or needs_workers else (), after)
+
+
+def _check_that_it_can_be(
+    options: Options,
+    pools: Sequence[Pool],
+    opened: Opened | None,
+    chain: Chain | None,
+    after: Sequence[Earlier],
+) -> None:
+    """See that these pools can do what is asked for, before an input is read; raises what `create` raises."""
+    _check_inputs_are_there(options, opened, chain)
+    _check_submitted_here(options, pools[0], opened, after)
+    check_together(pools)
+    if chain is not None:
+        chain.check_place(pools[0])
+    for one in pools:
+        check_pool(options, one)
+
+
+def _with_files(inputs: Iterable[Any], options: Options, fixed: FixedFiles) -> Iterable[Any]:
+    """The inputs, whose files are noted, and whose places for outputs are checked, while they are read."""
+    if options.component_input_files is not None:
+        inputs = with_component_files(inputs, options.component_input_files, fixed)
+    return check_remaps(inputs, options.output_remaps)
+
+
+def _memo(func: Callable[..., Any], function: PickledFunction, info: MapInfo) -> Memo:
+    from wingspan.maps._memo import Memo  # it imports much, and few maps want it
+
+    return Memo(func, function, info)
 
 
 def _begin(folder: MapFolder, pools: Sequence[Pool], after: Sequence[Earlier]) -> Map:
@@ -378,6 +393,11 @@ def _in_store(path: Path, options: Options, pool: Pool, progress: Progress) -> s
 
     placed = place_large(path, pool, options.profile, progress)
     return None if placed is None else placed.url
+
+
+def _all_workers(options: Options, pools: Sequence[Pool], count: int) -> int:
+    """How many workers are planned for `count` components, in all pools."""
+    return min(count, sum(_planned_workers(options, one, count) for one in pools))
 
 
 def _planned_workers(options: Options, pool: Pool, count: int) -> int:
