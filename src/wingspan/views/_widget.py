@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,114 @@ from wingspan.views._static import static_text
 __all__ = ["Bundle", "Still", "beside_still", "in_notebook", "live_mimebundle", "live_widget_class", "widget"]
 
 
+class _Viewing:
+    """What the widget does, without anywidget, which takes long to import: it watches a `Live` while a page
+    shows it, and answers what the page asks for.
+    """
+
+    # anywidget's: what the page is told, one message for several traits, and the traits (see `LiveView`).
+    send: Callable[[Mapping[str, Any]], None]
+    hold_sync: Callable[[], contextlib.AbstractContextManager[None]]
+    view: dict[str, Any]
+    groups: dict[str, Any]
+    history: list[Any]
+    cells: bytes
+    about_cells: dict[str, Any]
+
+    def _begin(self) -> None:
+        self._live: Live | None = None
+        self._end: Callable[[], None] | None = None
+        self._viewers: set[str] = set()
+        self._charted = 0.0
+        self._wanted: tuple[int, int | None, str] = (0, None, "state")
+
+    def look_at(self, of: Live) -> None:
+        """Show this one from now on."""
+        self._stop()
+        self._live = of
+        self._wanted = (0, None, "state")
+        self._charted = 0.0
+        self._see(of, of.view())
+        self._start()
+
+    def _start(self) -> None:
+        of = self._live
+        if of is not None and self._end is None:
+            self._end = of.watch(lambda view: self._see(of, view))
+
+    def _stop(self) -> None:
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    def _attend(self, viewer: str, is_there: bool) -> None:
+        """A page shows this widget, or has stopped showing it.
+
+        While no page shows it, nothing is looked at.
+        """
+        if is_there:
+            self._viewers.add(viewer)
+            self._start()
+        elif viewer in self._viewers or not self._viewers:
+            self._viewers.discard(viewer)
+            if not self._viewers:
+                self._stop()
+
+    def _see(self, of: Live, view: View) -> None:
+        if of is self._live:
+            with self.hold_sync():  # one message: the browser draws once
+                self.view = view.now_to_json()
+                self.groups = view.groups_to_json()
+                if view.is_done or view.now - self._charted >= CHART_APART:
+                    self._charted = view.now
+                    self.history = [list(point) for point in view.history]
+                self._send_cells(of, view.components)
+
+    def _send_cells(self, of: Live, components: int) -> None:
+        first, stop, layer = self._wanted
+        cells = of.cells(first, components if stop is None else stop, layer)
+        about = {
+            "first": cells.first,
+            "stop": cells.stop,
+            "size": cells.size,
+            "layer": cells.layer,
+            "low": cells.low,
+            "high": cells.high,
+        }
+        if (cells.data, about) != (self.cells, self.about_cells):
+            with self.hold_sync():
+                self.about_cells, self.cells = about, cells.data
+
+    def asked(self, content: Any) -> None:
+        """A message of the browser's: whatever is in it was not written by us."""
+        of = self._live
+        if of is None or not isinstance(content, dict):
+            return
+        if content.get("do") == "act" and content.get("action") in self.view.get("actions", ()):
+            self.send({"said": of.act(content["action"])})
+        elif content.get("do") == "detail":
+            self._send_detail(of, content.get("number"))
+        elif content.get("do") == "grid":
+            self._want(of, content)
+        elif content.get("do") == "attend":
+            self._attend(str(content.get("who"))[:40], content.get("is_there") is True)
+
+    def _want(self, of: Live, content: Mapping[str, Any]) -> None:
+        first, stop, layer = content.get("first"), content.get("stop"), content.get("layer")
+        components = int(self.view.get("components", 1))
+        if isinstance(first, int) and isinstance(stop, int) and layer in LAYERS:
+            self._wanted = (first, None if stop == components else stop, layer)
+            self._send_cells(of, components)
+
+    def _send_detail(self, of: Live, number: Any) -> None:
+        from wingspan.errors import WingspanError
+
+        try:
+            self.send({"detail": of.detail(int(number)).to_json()})
+        except (WingspanError, IndexError, TypeError, ValueError) as error:
+            self.send({"said": str(error)})
+
+
 @functools.cache
 def live_widget_class() -> Any:
     """The class of the widget; it is made when it is first wanted, since anywidget takes long to import.
@@ -29,7 +138,7 @@ def live_widget_class() -> Any:
     import anywidget
     import traitlets
 
-    class LiveView(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's types are not looked at
+    class LiveView(_Viewing, anywidget.AnyWidget):  # type: ignore[misc]  # anywidget's types are not looked at
         """Shows a `Live`; takes back what buttons and clicks ask for."""
 
         _esm = static_text("view.js") + static_text("widget.js")
@@ -42,100 +151,11 @@ def live_widget_class() -> Any:
         about_cells = traitlets.Dict().tag(sync=True)
 
         def __init__(self, of: Live | None) -> None:
-            self._live: Live | None = None
-            self._end: Callable[[], None] | None = None
-            self._viewers: set[str] = set()
-            self._charted = 0.0
+            self._begin()
             super().__init__()
             self.on_msg(lambda _widget, content, _buffers: self.asked(content))
             if of is not None:
                 self.look_at(of)
-
-        def look_at(self, of: Live) -> None:
-            """Show this one from now on."""
-            self._stop()
-            self._live = of
-            self._wanted: tuple[int, int | None, str] = (0, None, "state")
-            self._charted = 0.0
-            self._see(of, of.view())
-            self._start()
-
-        def _start(self) -> None:
-            of = self._live
-            if of is not None and self._end is None:
-                self._end = of.watch(lambda view: self._see(of, view))
-
-        def _stop(self) -> None:
-            if self._end is not None:
-                self._end()
-                self._end = None
-
-        def _attend(self, viewer: str, is_there: bool) -> None:
-            """A page shows this widget, or has stopped showing it.
-
-            While no page shows it, nothing is looked at.
-            """
-            if is_there:
-                self._viewers.add(viewer)
-                self._start()
-            elif viewer in self._viewers or not self._viewers:
-                self._viewers.discard(viewer)
-                if not self._viewers:
-                    self._stop()
-
-        def _see(self, of: Live, view: View) -> None:
-            if of is self._live:
-                with self.hold_sync():  # one message: the browser draws once
-                    self.view = view.now_to_json()
-                    self.groups = view.groups_to_json()
-                    if view.is_done or view.now - self._charted >= CHART_APART:
-                        self._charted = view.now
-                        self.history = [list(point) for point in view.history]
-                    self._send_cells(of, view.components)
-
-        def _send_cells(self, of: Live, components: int) -> None:
-            first, stop, layer = self._wanted
-            cells = of.cells(first, components if stop is None else stop, layer)
-            about = {
-                "first": cells.first,
-                "stop": cells.stop,
-                "size": cells.size,
-                "layer": cells.layer,
-                "low": cells.low,
-                "high": cells.high,
-            }
-            if (cells.data, about) != (self.cells, self.about_cells):
-                with self.hold_sync():
-                    self.about_cells, self.cells = about, cells.data
-
-        def asked(self, content: Any) -> None:
-            """A message of the browser's: whatever is in it was not written by us."""
-            of = self._live
-            if of is None or not isinstance(content, dict):
-                return
-            if content.get("do") == "act" and content.get("action") in self.view.get("actions", ()):
-                self.send({"said": of.act(content["action"])})
-            elif content.get("do") == "detail":
-                self._send_detail(of, content.get("number"))
-            elif content.get("do") == "grid":
-                self._want(of, content)
-            elif content.get("do") == "attend":
-                self._attend(str(content.get("who"))[:40], content.get("is_there") is True)
-
-        def _want(self, of: Live, content: Mapping[str, Any]) -> None:
-            first, stop, layer = content.get("first"), content.get("stop"), content.get("layer")
-            components = int(self.view.get("components", 1))
-            if isinstance(first, int) and isinstance(stop, int) and layer in LAYERS:
-                self._wanted = (first, None if stop == components else stop, layer)
-                self._send_cells(of, components)
-
-        def _send_detail(self, of: Live, number: Any) -> None:
-            from wingspan.errors import WingspanError
-
-            try:
-                self.send({"detail": of.detail(int(number)).to_json()})
-            except (WingspanError, IndexError, TypeError, ValueError) as error:
-                self.send({"said": str(error)})
 
         def close(self) -> None:
             self._stop()
