@@ -14,7 +14,7 @@ import attrs
 from wingspan._files import append_line, lock
 from wingspan._words import counted, notice, ranges_text
 from wingspan.errors import PoolError, SubmitError
-from wingspan.jobs import Submission
+from wingspan.jobs import JobDescription, Submission
 from wingspan.maps import _keeper_events as ev
 from wingspan.maps._errors import MapError
 from wingspan.maps._folder import MapFolder, told
@@ -24,7 +24,7 @@ from wingspan.maps._needs import are_of_several_kinds, largest, options_for
 from wingspan.maps._options import Options
 from wingspan.maps._results import Results
 from wingspan.maps._several import on_each, stopped_pools, without_a_sign
-from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Way, assign, check, release, way_of, write
+from wingspan.maps._shares import NOTE, NOTE_SPOOLED, Share, Way, assign, check, release, way_of, write
 from wingspan.maps._unserved import unfinished_groups, unserved
 from wingspan.maps._worker_job import worker_job
 from wingspan.pools import Changed, Pool, get_pool
@@ -236,7 +236,7 @@ class Submits:
             way = self._way(options, pool)
             for most_now, after in self._submissions_of(pool, count, most):
                 first, some = self.folder.reserve_workers(most_now, pool.kind, pool.place), most_now
-                given, sent = [], None
+                given: list[Share] = []
                 if way == "transfer":
                     usual = self.options.as_dict()
                     given = assign(self.folder, self.results, first, some, left, plain, usual)
@@ -245,16 +245,7 @@ class Submits:
                         break
                     some = len(given)
                 try:
-                    if given:
-                        sent = write(self.folder, self.results.plans, first, given)
-                    # Workers that no line names have the map's options, unless their numbers are those of
-                    # workers that were refused: their line is still there.
-                    if plain != {} or (self.folder.path / NEEDS).exists():
-                        line = needs_line(self.folder.key, first, some, plain)
-                        append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
-                    job = attrs.evolve(
-                        worker_job(self.folder, options, pool, first, some, way, sent), **after
-                    )
+                    job = attrs.evolve(self._job(options, pool, first, some, way, given, plain), **after)
                 except BaseException:  # these workers never exist: what was claimed for them is free
                     release(self.folder, first, given)
                     self.folder.cancel_reservation(first)
@@ -267,20 +258,7 @@ class Submits:
                     if left == count:
                         raise
                     break  # the workers that were submitted can do everything
-                with contextlib.suppress(FileNotFoundError):
-                    self.folder.submissions.add(
-                        submission,
-                        first=first,
-                        place=pool.place,
-                        for_held=for_held,
-                        needs="all" if plain is None else plain or None,
-                        way=way if way != pool.transport or way == "transfer" else "",
-                    )
-                if not self.folder.exists:
-                    # The map was removed meanwhile. Nobody else knows of these jobs.
-                    with contextlib.suppress(PoolError):
-                        pool.act("remove", [submission], self.folder.path, "the map was removed")
-                    raise self.folder.removed()
+                self._note(submission, pool, first, way, plain, for_held=for_held)
                 left -= some
             if left == count:
                 return 0
@@ -288,6 +266,54 @@ class Submits:
             self._newest_pool = pool
             self._follow(ev.Submitted(time.monotonic(), pool.kind))
             return count - left
+
+    def _job(
+        self,
+        options: Options,
+        pool: Pool,
+        first: int,
+        count: int,
+        way: Way,
+        given: list[Share],
+        needs: dict[str, Any] | None,
+    ) -> JobDescription:
+        """The job of workers from number `first` on. Their shares and what they ask for are written first."""
+        sent = write(self.folder, self.results.plans, first, given) if given else None
+        # Workers that no line names have the map's options, unless their numbers are those of workers that
+        # were refused: their line is still there.
+        if needs != {} or (self.folder.path / NEEDS).exists():
+            line = needs_line(self.folder.key, first, count, needs)
+            append_line(self.folder.path / NEEDS, line.rstrip(b"\n"))
+        return worker_job(self.folder, options, pool, first, count, way, sent)
+
+    def _note(
+        self,
+        submission: Submission,
+        pool: Pool,
+        first: int,
+        way: Way,
+        needs: dict[str, Any] | None,
+        *,
+        for_held: bool,
+    ) -> None:
+        """Write down that these jobs work for the map.
+
+        Raises:
+            MapRemoved: The map was removed meanwhile; so are the jobs, as nobody else knows of them.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self.folder.submissions.add(
+                submission,
+                first=first,
+                place=pool.place,
+                for_held=for_held,
+                needs="all" if needs is None else needs or None,
+                way=way if way != pool.transport or way == "transfer" else "",
+            )
+        if not self.folder.exists:
+            with contextlib.suppress(PoolError):
+                pool.act("remove", [submission], self.folder.path, "the map was removed")
+            raise self.folder.removed()
 
     def _way(self, options: Options, pool: Pool) -> Way:
         """How the workers of this pool reach the map. Where they have shares, everything is prepared for
