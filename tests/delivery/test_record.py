@@ -11,8 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wingspan.delivery.record import Delivery
+from wingspan.delivery.record import Delivery, DeliveryFacts
+from wingspan.environments.bundles.manifest import Delta, DeltaFacts, Manifest, ManifestFacts
+from wingspan.environments.bundles.own.layer import Layer, LayerFacts
+from wingspan.environments.needs import Needs, NeedsFacts
 from wingspan.errors import WingspanError
+from wingspan.maps import Options
+from wingspan.maps._facts import OptionsFacts
 from wingspan.runs._spec import RunSpec, Step
 
 SHA256 = "7c12fe3f" + "0" * 56
@@ -165,3 +170,19 @@ def test_a_damaged_bundle_whose_description_is_not_kept_is_told(tmp_path: Path) 
     (tmp_path / "folder" / str(delivery.bundle)).write_bytes(b"1234")
     with pytest.raises(Damaged, match="is not a bundle"):
         delivery.locate(tmp_path / "folder", Damaged, "the map 'a'")
+
+
+@pytest.mark.parametrize(
+    ("table", "of"),
+    [
+        (DeliveryFacts, Delivery),
+        (ManifestFacts, Manifest),
+        (LayerFacts, Layer),
+        (DeltaFacts, Delta),
+        (NeedsFacts, Needs),
+        (OptionsFacts, Options),
+    ],
+)
+def test_the_types_of_tables_name_every_field(table: type, of: type) -> None:
+    """Type checkers know each key of a table in map.json and run.json: those are the fields of its class."""
+    assert set(table.__annotations__) == {field.name for field in attrs.fields(of) if field.init}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wingspan.delivery.bundle_source import Source
     from wingspan.environments import Environment, LockedEnvironment
     from wingspan.environments.bundles import Bundle
+    from wingspan.environments.needs import NeedsFacts
     from wingspan.pools import Pool
 
 __all__ = ["as_environment", "keep_bundle", "needs_by_lock", "prepare"]
@@ -42,7 +43,7 @@ def as_environment(given: Any, base: Path | None = None) -> Environment:
     )
 
 
-def needs_by_lock(environment: LockedEnvironment, *, gpus: bool) -> dict[str, Any]:
+def needs_by_lock(environment: LockedEnvironment, *, gpus: bool) -> NeedsFacts:
     """What the environment needs, by the lock alone: before anything is fetched."""
     from wingspan.environments import derive_needs
 
@@ -115,7 +116,7 @@ def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
         bundle_sha256=bundle.sha256,
         bundle_bytes=bundle.size,
         cache=str(bundle.path),
-        manifest=attrs.asdict(bundle.manifest) if bundle.manifest else None,
+        manifest=bundle.manifest.facts() if bundle.manifest else None,
         warnings=(*delivery.warnings, *([source.warning] if source.warning else [])),
         layers=tuple(one.to_json() for one in bundle.layers),
         delta=source.delta.to_json() if source.delta else None,
@@ -125,7 +126,7 @@ def _carried(delivery: Delivery, bundle: Bundle, source: Source) -> Delivery:
     )
 
 
-def _needs(environment: LockedEnvironment, bundle: Bundle | None, *, gpus: bool) -> dict[str, Any]:
+def _needs(environment: LockedEnvironment, bundle: Bundle | None, *, gpus: bool) -> NeedsFacts:
     from wingspan.environments import derive_needs
 
     manifest = bundle.manifest if bundle else None

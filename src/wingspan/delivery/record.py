@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import attrs
 
@@ -13,10 +13,40 @@ from wingspan.errors import WingspanError
 
 if TYPE_CHECKING:
     from wingspan.environments.bundles import Bundle
+    from wingspan.environments.bundles.manifest import DeltaFacts, ManifestFacts
+    from wingspan.environments.bundles.own.layer import LayerFacts
+    from wingspan.environments.needs import NeedsFacts
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "DeliveryFacts"]
 
 _HINT = "wingspan env bundle builds it again from the same lock"
+
+
+class DeliveryFacts(TypedDict, total=False):
+    """`Delivery` as ``map.json`` and ``run.json`` have it; a file of another version may lack keys, or have
+    more.
+    """
+
+    workspace: str
+    name: str
+    platform: str
+    digest: str | None
+    python: str | None
+    kind: str | None
+    kind_reason: str
+    bundle: str | None
+    bundle_sha256: str | None
+    bundle_bytes: int | None
+    cache: str | None
+    manifest: ManifestFacts | None
+    source: str | None
+    source_requirements: str | None
+    source_warning: str | None
+    warnings: list[str]
+    machine_requirements: str | None
+    layers: list[LayerFacts]
+    delta: DeltaFacts | None
+    needs: NeedsFacts
 
 
 @attrs.frozen(kw_only=True)
@@ -57,19 +87,24 @@ class Delivery:
     bundle_sha256: str | None = None
     bundle_bytes: int | None = None
     cache: str | None = None
-    manifest: Mapping[str, Any] | None = None
+    manifest: ManifestFacts | None = None
     source: str | None = None
     source_requirements: str | None = None
     source_warning: str | None = None
     warnings: tuple[str, ...] = ()
     machine_requirements: str | None = None
-    layers: tuple[Mapping[str, Any], ...] = ()
-    delta: Mapping[str, Any] | None = None
-    needs: Mapping[str, Any] = attrs.field(factory=dict)
+    layers: tuple[LayerFacts, ...] = ()
+    delta: DeltaFacts | None = None
+    needs: NeedsFacts = attrs.field(factory=lambda: cast("NeedsFacts", {}))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DeliveryFacts:
         """For ``map.json`` and ``run.json``."""
-        return {**attrs.asdict(self), "warnings": list(self.warnings), "layers": list(map(dict, self.layers))}
+        plain = {
+            **attrs.asdict(self),
+            "warnings": list(self.warnings),
+            "layers": list(map(dict, self.layers)),
+        }
+        return cast("DeliveryFacts", plain)
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Delivery:
@@ -165,8 +200,7 @@ class Delivery:
             name = ContentName.parse(path.name).name
         except StoreError:
             name = path.stem
-        fields = {field.name for field in attrs.fields(Manifest)}
-        manifest = Manifest(**{name: value for name, value in self.manifest.items() if name in fields})
+        manifest = Manifest.from_facts(self.manifest)
         return Bundle(
             path=path,
             kind=check_kind(str(self.kind)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -64,7 +65,8 @@ def diff_environments(old: LockedEnvironment, new: LockedEnvironment) -> Environ
     """Compare two environments, of one workspace or of two."""
     before = {(p.kind, p.name): p for p in old.packages}
     after = {(p.kind, p.name): p for p in new.packages}
-    needs_before, needs_after = derive_needs(old).to_json(), derive_needs(new).to_json()
+    needs_before: Mapping[str, Any] = derive_needs(old).to_json()
+    needs_after: Mapping[str, Any] = derive_needs(new).to_json()
     counted = {"download_bytes", "installed_bytes", "warnings"}
     return EnvironmentDiff(
         old=old,

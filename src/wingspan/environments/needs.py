@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import attrs
 
@@ -33,7 +33,7 @@ from wingspan.environments.lock import LockedEnvironment, LockedPackage
 from wingspan.environments.microarch import needed_microarch
 from wingspan.environments.specs import required_name, version_numbers, virtual_bounds
 
-__all__ = ["EXPANSION", "Needs", "derive_needs"]
+__all__ = ["EXPANSION", "Needs", "NeedsFacts", "derive_needs"]
 
 #: Installed bytes per archive byte, for packages that are not on this machine. Measured: 974 MB from 413 MB
 #: of archives.
@@ -51,6 +51,21 @@ _FOLLOW_TORCH = frozenset(
 _COMPILED_FOR = re.compile(rb"sm_\d{2,3}[af]?(?: (?:sm|compute)_\d{2,3}[af]?)+")
 
 _LEGACY_MANYLINUX = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+
+
+class NeedsFacts(TypedDict, total=False):
+    """`Needs` as files have them; one of another version may lack keys, or have more."""
+
+    platform: str
+    glibc_min: str | None
+    microarch_min: str | None
+    cuda_runtime_min: str | None
+    gpu_capability_min: str | None
+    gpu_capability_max: str | None
+    download_bytes: int
+    installed_bytes: int
+    python: str | None
+    warnings: list[str]
 
 
 @attrs.frozen(kw_only=True)
@@ -82,9 +97,9 @@ class Needs:
     python: str | None = None
     warnings: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> NeedsFacts:
         """The attributes under their names; `warnings` as a list."""
-        return {**attrs.asdict(self), "warnings": list(self.warnings)}
+        return cast("NeedsFacts", {**attrs.asdict(self), "warnings": list(self.warnings)})
 
 
 def derive_needs(

@@ -69,7 +69,8 @@ class Request:
         >>> Request(components=(0,), options=asked).beyond(Options(custom={"Same": 1}))
         {'request_cpus': 2, 'Project': 'a'}
         """
-        mine, theirs = self.options.as_dict(), usual.as_dict()
+        mine: Mapping[str, Any] = self.options.as_dict()
+        theirs: Mapping[str, Any] = usual.as_dict()
         found: dict[str, Any] = {}
         for name, value in mine.items():
             if value == theirs[name]:

@@ -3,9 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-__all__ = ["ChainFacts", "CodeFacts", "FileFacts", "InterpreterFacts", "OpenFacts", "Patience", "StoreFacts"]
+if TYPE_CHECKING:
+    from wingspan.jobs import ClassAdValue
+
+__all__ = [
+    "ChainFacts",
+    "CodeFacts",
+    "FileFacts",
+    "InterpreterFacts",
+    "OpenFacts",
+    "OptionsFacts",
+    "Patience",
+    "StoreFacts",
+]
+
+
+class OptionsFacts(TypedDict, total=False):
+    """What each worker gets, and how the map is done: what `wingspan.Options.as_dict` returns. Sizes are
+    bytes, times are seconds.
+    """
+
+    request_cpus: int
+    request_memory: int | None
+    request_disk: int | None
+    request_gpus: int
+    time: int | None
+    workers: int | None
+    block_size: int | None
+    retries: int
+    retry_memory: int | None
+    retry_disk: int | None
+    pilot: int | None
+    max_idle: int | None
+    requirements: str | None
+    environment: None
+    profile: str | None
+    chirp: bool | None
+    switches: Sequence[str]
+    custom: Mapping[str, ClassAdValue]
+    submit: Mapping[str, str]
+    sbatch: Mapping[str, str | bool]
+    on_done: str | None
+    memo: bool
+    notification: str
+    notify_user: str | None
+    input_files: Sequence[str]
+    component_input_files: None
+    output_remaps: Mapping[str, str] | Sequence[Mapping[str, str]]
+    store: str | None
+    store_above: int
+    own_folder: bool
+    seed: int | None
+    component_timeout: float | None
 
 
 class InterpreterFacts(TypedDict, total=False):

@@ -10,12 +10,14 @@ import attrs
 from wingspan.worker import formats
 
 if TYPE_CHECKING:
+    from wingspan.delivery.record import DeliveryFacts
     from wingspan.maps._facts import (
         ChainFacts,
         CodeFacts,
         FileFacts,
         InterpreterFacts,
         OpenFacts,
+        OptionsFacts,
         StoreFacts,
     )
 
@@ -94,13 +96,13 @@ class MapInfo:
     call: str
     pool: str
     pools: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    options: Mapping[str, Any]
+    options: OptionsFacts
     retries: int = 0
     interpreter: InterpreterFacts
     lease_seconds: float = formats.LEASE_SECONDS
     end_seconds: float = formats.END_SECONDS
     wingspan: str | None = None
-    environment: Mapping[str, Any] | None = None
+    environment: DeliveryFacts | None = None
     functions: int | None = None
     needs: int | None = None
     operations: float | None = None

@@ -41,6 +41,7 @@ from wingspan.worker.outbox import Outbox, with_pieces
 from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
+    from wingspan.delivery.record import DeliveryFacts
     from wingspan.maps._info import MapInfo
     from wingspan.maps._own import OwnCode
     from wingspan.maps._pickled import PickledFunction
@@ -252,7 +253,7 @@ def _in_ranges(found: list[Stored]) -> list[list[int]]:
     return ranges
 
 
-def environment_facts(delivery: Mapping[str, Any] | None) -> dict[str, Any]:
+def environment_facts(delivery: DeliveryFacts | None) -> dict[str, Any]:
     """What tells one environment from another: the lock, or the interpreter and what is installed.
 
     Args:

@@ -296,8 +296,8 @@ def changed_needs(usual: Options, changes: Options) -> Callable[[Mapping[str, An
         raise SettingsError(f"rerun cannot change {name}: it is the same for the whole map", hint=hint)
 
     def change(needs: Mapping[str, Any]) -> dict[str, Any]:
-        joined = options_for(usual, needs).merged(changes).as_dict()
-        base = usual.as_dict()
+        joined: Mapping[str, Any] = options_for(usual, needs).merged(changes).as_dict()
+        base: Mapping[str, Any] = usual.as_dict()
         kept = {*PER_COMPONENT, *_FOR_RERUN}
         return {name: value for name, value in joined.items() if name in kept and value != base[name]}
 

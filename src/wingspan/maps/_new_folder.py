@@ -96,8 +96,8 @@ def create_map_folder(
         whole = _write_rest(temporary, function, counted, archive, plan, files, memo, workers, values)
         if before_it_is_in_place is not None:
             before_it_is_in_place(temporary, whole.holds_code)
-        if info.options.get("on_done"):
-            keep_command(root / info.id, info.options["on_done"])
+        if command := info.options.get("on_done"):
+            keep_command(root / info.id, command)
         temporary.rename(root / info.id)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -17,6 +17,9 @@ from wingspan.maps._entries import RESERVED, merged_entries, read_entries
 from wingspan.maps._file_options import copied, joined_remaps, paths, per_component, remaps
 from wingspan.maps._requests import is_for_each, most_of, parse_request, positive, values_of
 from wingspan.settings import Settings, origins
+
+if TYPE_CHECKING:
+    from wingspan.maps._facts import OptionsFacts
 
 __all__ = ["Options", "default_options", "option_names"]
 
@@ -236,7 +239,7 @@ class Options:
         )
         object.__setattr__(self, "each", each)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> OptionsFacts:
         """Plain values for JSON. `from_dict` reads them. Environment and files of components are left out."""
         plain = {
             "environment": None,
@@ -248,7 +251,7 @@ class Options:
             "component_input_files": None,
             "output_remaps": copied(self.output_remaps),
         }
-        return {**{name: getattr(self, name) for name in option_names()}, **plain}
+        return cast("OptionsFacts", {**{name: getattr(self, name) for name in option_names()}, **plain})
 
     def merged(self, *later: Options) -> Options:
         """These options with those that `later` ones set, as new options: the later ones win.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -25,6 +25,7 @@ from wingspan.progress import NO_PROGRESS, Progress
 from wingspan.worker import compatibility, trust
 
 if TYPE_CHECKING:
+    from wingspan.delivery.record import DeliveryFacts
     from wingspan.environments import Environment
 
 __all__ = ["received"]
@@ -102,7 +103,7 @@ def _check_python(info: MapInfo) -> None:
 
 def _prepared(
     folder: Path, info: MapInfo, pool: Pool, environment: Environment, progress: Progress
-) -> dict[str, Any]:
+) -> DeliveryFacts:
     """Build (or find) the bundle of the map's environment; what ``map.json`` is to say of it."""
     options = Options.from_dict(info.options).merged(Options(environment=environment))
     prepared = prepare_environment(options, pool, progress, holds_code=info.holds_code)

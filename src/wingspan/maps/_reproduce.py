@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -33,6 +33,9 @@ from wingspan.worker import formats, rounds, trust
 from wingspan.worker.arriving import FIXED
 from wingspan.worker.pickling import PROTOCOL
 from wingspan.worker.transports import FileTransport
+
+if TYPE_CHECKING:
+    from wingspan.maps._facts import OptionsFacts
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -150,7 +153,13 @@ def _copy(folder: MapFolder, m: Any, component: int) -> MapFolder:
     results = m._keeper.results
     file = rounds.function_of(results.plans, component, results.round_of(component))
     check_function(folder, file, m.function_of(component))
-    options = {**folder.info.options, "workers": 1, "retries": 0, "memo": False, "on_done": None}
+    options: OptionsFacts = {
+        **folder.info.options,
+        "workers": 1,
+        "retries": 0,
+        "memo": False,
+        "on_done": None,
+    }
     copy_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
     store = folder.info.store
     info = attrs.evolve(

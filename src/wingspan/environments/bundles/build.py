@@ -282,6 +282,7 @@ def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
     from wingspan.environments.needs import derive_needs
 
     derived = derive_needs(env, installed=False).to_json()
+    del derived["warnings"], derived["installed_bytes"]  # they depend on this machine
     return Manifest(
         kind=kind,
         workspace=env.workspace,
@@ -292,7 +293,7 @@ def _manifest(env: LockedEnvironment, kind: Kind, lock_sha256: str) -> Manifest:
         prefix=None if kind in ("pack", "install") else PREFIX,
         python=env.python,
         packages=len(env.packages),
-        needs={k: v for k, v in derived.items() if k not in ("warnings", "installed_bytes")},
+        needs=derived,
     )
 
 

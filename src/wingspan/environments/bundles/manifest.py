@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 import attrs
 
 from wingspan.environments.bundles.errors import BundleDamaged, UnknownKind
 from wingspan.environments.bundles.own.layer import Layer
 from wingspan.environments.lock import LockedEnvironment
-from wingspan.environments.needs import EXPANSION
+from wingspan.environments.needs import EXPANSION, NeedsFacts
 from wingspan.worker import trust
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "PREFIX",
     "Bundle",
     "Delta",
+    "DeltaFacts",
     "Kind",
     "Manifest",
+    "ManifestFacts",
     "bundle_name",
     "check_kind",
 ]
@@ -67,6 +70,24 @@ def bundle_name(env: LockedEnvironment) -> str:
     return name[:100] or "environment"
 
 
+class ManifestFacts(TypedDict, total=False):
+    """`Manifest` as files have it; one of another version may lack keys, or have more."""
+
+    kind: Kind
+    workspace: str
+    environment: str
+    platform: str
+    environment_digest: str
+    lock_sha256: str
+    prefix: str | None
+    python: str | None
+    packages: int
+    installed_bytes: int | None
+    installed_files: int | None
+    longest_path: int | None
+    needs: NeedsFacts
+
+
 @attrs.frozen(kw_only=True)
 class Manifest:
     """The description that lies inside every bundle.
@@ -100,11 +121,25 @@ class Manifest:
     installed_bytes: int | None = None
     installed_files: int | None = None
     longest_path: int | None = None
-    needs: dict[str, Any] = attrs.field(factory=dict)
+    needs: NeedsFacts = attrs.field(factory=NeedsFacts)
 
     def to_json(self) -> str:
         """Canonical JSON: equal manifests give equal bytes."""
-        return json.dumps({"wingspan-bundle": FORMAT, **attrs.asdict(self)}, sort_keys=True, indent=1) + "\n"
+        return json.dumps({"wingspan-bundle": FORMAT, **self.facts()}, sort_keys=True, indent=1) + "\n"
+
+    def facts(self) -> ManifestFacts:
+        """The attributes under their names."""
+        return cast("ManifestFacts", attrs.asdict(self))
+
+    @classmethod
+    def from_facts(cls, plain: Mapping[str, Any]) -> Manifest:
+        """The inverse of `facts`; keys of later versions are ignored.
+
+        Raises:
+            TypeError: A key is missing.
+        """
+        known = {field.name for field in attrs.fields(cls)}
+        return cls(**{name: value for name, value in plain.items() if name in known})
 
     @classmethod
     def from_json(cls, text: str | bytes, where: Path) -> Manifest:
@@ -121,8 +156,7 @@ class Manifest:
                     f"{where} is a bundle of format {version}; this Wingspan reads format {FORMAT}",
                     hint="pip install --upgrade wingspan",
                 )
-            known = {a.name for a in attrs.fields(cls)}
-            found = cls(**{key: value for key, value in document.items() if key in known})
+            found = cls.from_facts(document)
             found._check()
             return found
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -167,6 +201,16 @@ _PREFIX = re.compile(r"/[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)+")
 _PYTHON = re.compile(r"[0-9]{1,2}\.[0-9]{1,3}[a-z]?")
 
 
+class DeltaFacts(TypedDict):
+    """`Delta` as files have it."""
+
+    path: str
+    sha256: str
+    size: int
+    base: str
+    base_size: int
+
+
 @attrs.frozen(kw_only=True)
 class Delta:
     """The difference of a bundle to a base.
@@ -185,9 +229,9 @@ class Delta:
     base: str
     base_size: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> DeltaFacts:
         """The attributes, with the path as text."""
-        return {**attrs.asdict(self), "path": str(self.path)}
+        return cast("DeltaFacts", {**attrs.asdict(self), "path": str(self.path)})
 
 
 @attrs.frozen(kw_only=True)
@@ -265,5 +309,5 @@ class Bundle:
             "python": self.python,
             "sources": [str(path) for path in self.sources],
             "layers": [one.to_json() for one in self.layers],
-            "manifest": attrs.asdict(self.manifest) if self.manifest else None,
+            "manifest": self.manifest.facts() if self.manifest else None,
         }

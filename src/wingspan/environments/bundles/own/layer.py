@@ -15,7 +15,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import attrs
 
@@ -29,11 +29,28 @@ from wingspan.stores.errors import InvalidContentName
 from wingspan.stores.names import ContentName, sidecar
 from wingspan.worker import trust
 
-__all__ = ["Contents", "Layer", "open_layer", "project_contents", "wheel_contents", "write_layer"]
+__all__ = [
+    "Contents",
+    "Layer",
+    "LayerFacts",
+    "open_layer",
+    "project_contents",
+    "wheel_contents",
+    "write_layer",
+]
 
 SUFFIX = "tar.gz"
 _OBJECT = re.compile(r"\s*([^\W\d][\w.]*)\s*:\s*([^\W\d][\w.]*)\s*(?:\[.*\])?\s*")
 _PROGRAM = "#!/usr/bin/env python\nimport sys\nfrom {module} import {first}\nif __name__ == '__main__':\n    sys.exit({name}())\n"
+
+
+class LayerFacts(TypedDict):
+    """`Layer` as files have it."""
+
+    path: str
+    sha256: str
+    size: int
+    what: str
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +69,7 @@ class Layer:
     size: int
     what: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> LayerFacts:
         """The attributes, with the path as text."""
         return {"path": str(self.path), "sha256": self.sha256, "size": self.size, "what": self.what}
 
