@@ -21,6 +21,7 @@ import pytest
 from wingspan.environments.bundles.kinds import oci
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
+_ZMQ = "pyzmq>=26,<28"
 
 _WRITE = """
 import json, os, sys
@@ -73,14 +74,37 @@ def _once(name: str) -> Path:
     return folder / name
 
 
+def _kept(parent: Path, name: str, origin: bytes) -> Path:
+    """A folder for what is made of `origin`; those of other origins go when nobody has used them for three
+    days.
+    """
+    folder = parent / f"{name}-{hashlib.sha256(origin).hexdigest()[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for other in parent.glob(f"{name}-*"):
+        with contextlib.suppress(OSError):  # another session removes it as well
+            if time.time() - other.stat().st_mtime > 3 * 24 * 3600:
+                shutil.rmtree(other)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def local_channel() -> Path:
-    """The channel that tools/local_channel.py builds: CPython, NumPy, SciPy, scikit-learn, prefix-probe."""
-    path = _once("channel")
-    with path.with_suffix(".lock").open("w") as lock:
+    """The channel that tools/local_channel.py builds: CPython, NumPy, SciPy, scikit-learn, prefix-probe; and
+    PyZMQ, which has compiled modules and libraries of its own as NumPy has, and a twentieth of its size.
+    """
+    made = _once("channel")
+    tool = [sys.executable, str(TOOLS / "local_channel.py")]
+    with made.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run([sys.executable, str(TOOLS / "local_channel.py"), "channel", str(path)], check=True)
-    return path
+        subprocess.run([*tool, "channel", str(made)], check=True)
+        channel = _kept(_once("channels"), "channel", (made / "made-by.json").read_bytes() + _ZMQ.encode())
+        if not (channel / "noarch").is_dir():
+            with tempfile.TemporaryDirectory(prefix=".channel-", dir=channel.parent) as name:
+                new = shutil.copytree(made, Path(name, "channel"))
+                subprocess.run([*tool, "add", str(new), _ZMQ], check=True)
+                new.replace(channel)
+    return channel
 
 
 @pytest.fixture(scope="session")
@@ -104,19 +128,6 @@ def public_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _kept_layers() -> Path:
-    """A folder for layers as today's code writes them: their names do not tell layers of other code apart."""
-    digest = hashlib.sha256(Path(oci.__file__).read_bytes()).hexdigest()[:16]
-    folder = _once("cache") / f"layers-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)
-    for other in folder.parent.glob("layers-*"):
-        with contextlib.suppress(OSError):  # another session removes it as well
-            if time.time() - other.stat().st_mtime > 3 * 24 * 3600:
-                shutil.rmtree(other)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache for the session: bundles are built anew, what was fetched, linked, compiled and compressed
@@ -128,7 +139,9 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         kept = _once("cache") / name
         kept.mkdir(parents=True, exist_ok=True)
         (cache / "environments" / name).symlink_to(kept)
-    (cache / "environments/layers").symlink_to(_kept_layers())
+    # The names of layers do not tell which code has written them.
+    layers = _kept(_once("cache"), "layers", Path(oci.__file__).read_bytes())
+    (cache / "environments/layers").symlink_to(layers)
     return cache
 
 
@@ -149,14 +162,15 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def local_workspace(local_channel: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Environments: ``default`` (NumPy), ``large`` (SciPy), ``small`` (no Python), ``wheels`` (conda Python
-    with PyPI packages).
+    """Environments: ``default`` (PyZMQ), ``numpy``, ``large`` (SciPy), ``small`` (no Python), ``wheels``
+    (conda Python with PyPI packages).
     """
     return _write_workspace(
         tmp_path_factory.mktemp("workspace"),
         local_channel,
         {
-            "default": ["python 3.11.*", "numpy", "cloudpickle", "prefix-probe"],
+            "default": ["python 3.11.*", "pyzmq", "cloudpickle", "prefix-probe"],
+            "numpy": ["python 3.11.*", "numpy", "cloudpickle", "prefix-probe"],
             "large": ["python 3.11.*", "scipy", "cloudpickle", "prefix-probe"],
             "small": ["prefix-probe", "libzlib"],
             "wheels": ["python 3.11.*", "prefix-probe"],

@@ -182,7 +182,7 @@ def outer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with modules of the environment's names, where the caller's Python looks for its own."""
     folder = tmp_path / "outer"
     folder.mkdir()
-    for name in ("colorsys", "numpy"):
+    for name in ("colorsys", "zmq"):
         (folder / f"{name}.py").write_text("raise SystemExit('the outer one')\n")
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("PYTHONUSERBASE", str(folder))
@@ -192,9 +192,9 @@ def outer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def modules(number: int) -> tuple[str, str]:
     import colorsys
 
-    import numpy
+    import zmq
 
-    return colorsys.__file__, numpy.__file__
+    return colorsys.__file__, zmq.__file__
 
 
 @pytest.mark.parametrize("how", ["map", "run", "enter"])
@@ -203,7 +203,7 @@ def test_the_callers_python_path_stays_outside(
 ) -> None:
     """Modules are the environment's, whatever PYTHONPATH the caller has: in maps, in runs, and in shells."""
     environment = wingspan.Environment(local_workspace)
-    look = "import colorsys, numpy; print(colorsys.__file__, numpy.__file__)"
+    look = "import colorsys, zmq; print(colorsys.__file__, zmq.__file__)"
     if how == "map":
         options = wingspan.Options(environment=environment)
         where = " ".join(wingspan.map(modules, range(1), pool="local", options=options)[0])

@@ -34,9 +34,9 @@ def where(number):
     import os
     import sys
 
-    import numpy
+    import zmq
 
-    return number, sys.prefix, numpy.__file__, os.environ.get("APPTAINER_CONTAINER", "")
+    return number, sys.prefix, zmq.__file__, os.environ.get("APPTAINER_CONTAINER", "")
 
 
 class _ApptainerOnPath(PersonalHTCondorPool):
@@ -84,9 +84,9 @@ def test_a_map_runs_in_an_image(local_workspace: Path, site: PersonalPool) -> No
     m.wait(timeout=PATIENCE)
     outputs = m[:]
     assert [output[0] for output in outputs] == [0, 1, 2, 3]
-    for _, prefix, numpy, container in outputs:
+    for _, prefix, zmq, container in outputs:
         assert prefix == "/opt/wingspan/environment"
-        assert numpy.startswith(prefix)
+        assert zmq.startswith(prefix)
         assert container.endswith(".sif")
     assert sent_once(m.path / "events.log")
 
@@ -117,7 +117,7 @@ def test_a_large_image_comes_from_the_store(
     facts = map_json(m)["environment"]
     assert facts["source"] == f"file://{store}/{facts['bundle']}"
     run = wingspan.run(
-        ["python", "-c", "import numpy; print(numpy.__file__)"], environment=environment, pool="htcondor"
+        ["python", "-c", "import zmq; print(zmq.__file__)"], environment=environment, pool="htcondor"
     )
     try:
         run.wait(PATIENCE)
@@ -135,8 +135,7 @@ def test_a_run_is_in_an_image(
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "program.py").write_text(
-        "import os, numpy\n"
-        "open('out.txt', 'w').write(numpy.__file__ + ' ' + os.environ['APPTAINER_CONTAINER'])\n"
+        "import os, zmq\nopen('out.txt', 'w').write(zmq.__file__ + ' ' + os.environ['APPTAINER_CONTAINER'])\n"
     )
     environment = wingspan.Environment(local_workspace, kind="sif")
     run = wingspan.run(
@@ -149,8 +148,8 @@ def test_a_run_is_in_an_image(
     try:
         run.wait(PATIENCE)
         run.check()
-        numpy, container = run.outputs()["out.txt"].read_text().split()
-        assert numpy.startswith("/opt/wingspan/environment/")
+        zmq, container = run.outputs()["out.txt"].read_text().split()
+        assert zmq.startswith("/opt/wingspan/environment/")
         assert container.endswith(".sif")
     finally:
         run.remove(force=True)
@@ -195,9 +194,9 @@ def test_an_image_in_place_on_a_personal_pool(
     options = wingspan.Options(environment=wingspan.Environment(local_workspace, kind="sif"))
     m = wingspan.map(where, range(2), pool=_ApptainerOnPath(container_pool, apptainer), options=options)
     m.wait(timeout=PATIENCE)
-    for _, prefix, numpy, container in m[:]:
+    for _, prefix, zmq, container in m[:]:
         assert prefix == "/opt/wingspan/environment"
-        assert numpy.startswith(prefix)
+        assert zmq.startswith(prefix)
         assert container == str(m.path / map_json(m)["environment"]["bundle"])
 
 
@@ -232,7 +231,7 @@ def test_a_rendered_run_compares_its_image(
     """
     folder = tmp_path / "out"
     environment = wingspan.Environment(local_workspace, kind="sif")
-    command = ["python", "-c", "import numpy; open('out.txt', 'w').write(numpy.__file__)"]
+    command = ["python", "-c", "import zmq; open('out.txt', 'w').write(zmq.__file__)"]
     render("htcondor", folder, command, environment=environment, outputs=["out.txt"], name="c")
     assert lint([folder]) == []
     text = (folder / "c.sub").read_text()

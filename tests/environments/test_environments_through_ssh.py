@@ -28,7 +28,7 @@ def laptop(
             monkeypatch.setenv(f"WINGSPAN_{name.upper()}_DIR", str(tmp_path / name))
         work = shutil.copytree(local_workspace, tmp_path / "work")
         with (work / "pixi.toml").open("a") as manifest:
-            manifest.write("\n[tasks.where]\ncmd = \"python -c 'import numpy, sys; print(sys.prefix)'\"\n")
+            manifest.write("\n[tasks.where]\ncmd = \"python -c 'import zmq, sys; print(sys.prefix)'\"\n")
             manifest.write('\n[activation]\nscripts = ["setup/first.sh"]\n')
         (work / "setup").mkdir()
         (work / "setup/first.sh").write_text("export FROM_SCRIPT=activated\n")
@@ -47,13 +47,13 @@ def test_the_bundle_is_built_over_there(laptop: AccessPoint, tmp_path: Path) -> 
         import os
         import sys
 
-        import numpy
+        import zmq
 
-        return f"{sys.prefix} {numpy.__name__} {os.environ['FROM_SCRIPT']}"
+        return f"{sys.prefix} {zmq.__name__} {os.environ['FROM_SCRIPT']}"
 
     options = wingspan.Options(environment=wingspan.Environment(".", frozen=True))
     m = wingspan.map(prefix, range(2), pool="ssh://ap", options=options)
-    assert {one.partition(" ")[2] for one in m} == {"numpy activated"}
+    assert {one.partition(" ")[2] for one in m} == {"zmq activated"}
     r = wingspan.run("where", frozen=True, pool="ssh://ap")
     assert r.wait(PATIENCE).state == "completed", r.stderr()
     assert r.stdout().strip() == m[0].split()[0]

@@ -52,13 +52,13 @@ def where(number):
     import shutil
     import sys
 
-    import numpy
+    import zmq
 
     others = [path for path in ("/usr/bin", "/usr/local/bin") if shutil.which("python3", path=path)]
     return (
         number,
         sys.prefix,
-        numpy.__file__,
+        zmq.__file__,
         shutil.which("python3"),
         others,
         os.environ.get("PIXI_IN_SHELL"),
@@ -146,7 +146,7 @@ def environment(local_workspace: Path) -> wingspan.Environment:
 
 
 def _run(environment: wingspan.Environment, folder: Path) -> wingspan.Run:
-    program = "import sys, numpy; open('out.txt', 'w').write(f'{sys.prefix} {numpy.__file__}')"
+    program = "import sys, zmq; open('out.txt', 'w').write(f'{sys.prefix} {zmq.__file__}')"
     run = wingspan.run(
         ["python", "-c", program],
         outputs=["out.txt"],
@@ -166,9 +166,9 @@ def test_a_map_installs_from_the_lock(environment: wingspan.Environment, node: N
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
     m.wait(timeout=PATIENCE)
-    for number, prefix, numpy, python, others, shell in m[:]:
+    for number, prefix, zmq, python, others, shell in m[:]:
         assert "/.wingspan-" in prefix, number
-        assert numpy.startswith(prefix)
+        assert zmq.startswith(prefix)
         assert python == f"{prefix}/bin/python3"
         assert others == []
         assert shell == "1"  # Pixi's own activation
@@ -187,11 +187,11 @@ def test_other_kinds_need_nothing_of_the_node_either(kind: str, local_workspace:
     options = wingspan.Options(environment=environment, workers=2, block_size=1)
     m = wingspan.map(where, range(4), pool="htcondor", options=options)
     m.wait(timeout=PATIENCE)
-    for number, prefix, numpy, python, others, shell in m[:]:
+    for number, prefix, zmq, python, others, shell in m[:]:
         assert ("/.wingspan-" in prefix) if kind == "pack" else (prefix == "/opt/wingspan/environment"), (
             number
         )
-        assert numpy.startswith(prefix)
+        assert zmq.startswith(prefix)
         assert python == f"{prefix}/bin/python3"
         assert (others == []) or kind == "pack"
         assert shell is None  # no Pixi is there
@@ -204,9 +204,9 @@ def test_a_run_installs_from_the_lock(environment: wingspan.Environment, node: N
     node.has_pixi("0.99.1")
     run = _run(environment, tmp_path)
     run.check()
-    prefix, numpy = run.outputs()["out.txt"].read_text().split()
+    prefix, zmq = run.outputs()["out.txt"].read_text().split()
     assert "/.wingspan-" in prefix
-    assert numpy.startswith(prefix)
+    assert zmq.startswith(prefix)
     assert f"install: with {node.programs}/pixi, version 0.99.1" in run.stderr()
 
 
@@ -259,13 +259,13 @@ def test_a_lock_that_does_not_match(local_workspace: Path, node: Node, tmp_path:
     for name in ("pixi.toml", "pixi.lock"):
         shutil.copy(local_workspace / name, workspace / name)
     lock = workspace / "pixi.lock"
-    pattern = r"(/numpy-[^\n]*\n(?:  [^\n]*\n)*?  sha256: )[0-9a-f]{64}"
+    pattern = r"(/pyzmq-[^\n]*\n(?:  [^\n]*\n)*?  sha256: )[0-9a-f]{64}"
     text, count = re.subn(pattern, rf"\g<1>{'0' * 64}", lock.read_text())
     assert count == 1
     lock.write_text(text)
     node.has_pixi()
     run = _run(wingspan.Environment(workspace, kind="install"), tmp_path)
     with pytest.raises(
-        RunFailed, match=r"could not install the environment default .*hash mismatch of numpy-"
+        RunFailed, match=r"could not install the environment default .*hash mismatch of pyzmq-"
     ):
         run.check()

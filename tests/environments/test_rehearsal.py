@@ -36,7 +36,7 @@ def test_a_command_runs_in_its_bundle(
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "mine.py").write_text("")
-    script = "import sys, os, numpy; print(sys.prefix, os.getcwd(), numpy.__version__); import mine"
+    script = "import sys, os, zmq; print(sys.prefix, os.getcwd(), zmq.__version__); import mine"
     done = rehearse(
         RunRequest(
             command=["python", "-c", script],
@@ -64,9 +64,9 @@ def test_a_component_runs_in_its_bundle(
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
 
     def where(x: int) -> tuple[int, str]:
-        import numpy
+        import zmq
 
-        return x, numpy.__file__
+        return x, zmq.__file__
 
     options = wingspan.Options(environment=wingspan.Environment(local_workspace))
     done = wingspan.map(where, [5], rehearse=True, pool="local", options=options)

@@ -85,7 +85,7 @@ def workspace(local_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         manifest.write(_TASKS)
     (folder / "src/make.py").write_text("import sys; print('made by', sys.prefix)\n")
     (folder / "src/train.py").write_text(
-        "import sys, numpy, pathlib; assert '/opt/wingspan' in numpy.__file__\n"
+        "import sys, zmq, pathlib; assert '/opt/wingspan' in zmq.__file__\n"
         "pathlib.Path(sys.argv[2]).write_text(f'lr {sys.argv[1]}\\n')\n"
     )
     monkeypatch.chdir(folder)
@@ -291,11 +291,11 @@ def test_each_kind_of_bundle_runs_the_task(
     if kind == "sif":
         request.getfixturevalue("apptainer_on_path")
     (workspace / "src/train.py").write_text(
-        "import sys, numpy, pathlib; pathlib.Path(sys.argv[2]).write_text(numpy.__file__ + '\\n')\n"
+        "import sys, zmq, pathlib; pathlib.Path(sys.argv[2]).write_text(zmq.__file__ + '\\n')\n"
     )
     environment = wingspan.Environment(workspace, kind=kind)
     run = _done(wingspan.run("train", environment=environment, pool="local"))
-    assert "site-packages/numpy" in run.outputs()["src/out.txt"].read_text()
+    assert "site-packages/zmq" in run.outputs()["src/out.txt"].read_text()
 
 
 @pytest.mark.htcondor

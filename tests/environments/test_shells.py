@@ -99,12 +99,12 @@ def test_an_interactive_run(workspace: Path, site: dict[str, str]) -> None:
     """
     command = [*INTERACTIVE, "-p", "htcondor", "-e", "default"]
     command += ["--input", "src/in.txt", "--set", "COLOUR=mauve", "-o", "out.txt"]
-    command += ["--", "python", "-c", "import numpy; open('out.txt', 'w').write(numpy.__file__)"]
+    command += ["--", "python", "-c", "import zmq; open('out.txt', 'w').write(zmq.__file__)"]
     with Terminal(command, cwd=workspace, environment=site) as terminal:
         terminal.expect("sh job.sh 0 ")
         _look_around(terminal)
         terminal.send("sh job.sh 0; cat outputs-0/out.txt")
-        terminal.expect("/opt/wingspan/environment/.*/numpy/__init__.py")
+        terminal.expect("/opt/wingspan/environment/.*/zmq/__init__.py")
         terminal.send("exit 5")
         assert terminal.end() == 5
     assert not list(workspace.glob("wingspan-shell-*"))
@@ -148,7 +148,7 @@ def test_a_command_and_a_shell_beside_a_job(workspace: Path, site: dict[str, str
         "--",
         "python",
         "-c",
-        "import numpy, sys; print(numpy.__file__, sys.argv[1:]); sys.exit(3)",
+        "import zmq, sys; print(zmq.__file__, sys.argv[1:]); sys.exit(3)",
     ]
     done = subprocess.run(
         [*command, "a  b *", "it's"],
@@ -291,7 +291,7 @@ def test_an_interactive_run_on_slurm(workspace: Path, slurm: SlurmCluster) -> No
     """
     command = [*INTERACTIVE, "-p", "slurm", "-e", "default"]
     command += ["--input", "src/in.txt", "--set", "COLOUR=mauve", "-o", "out.txt"]
-    command += ["--", "python", "-c", "import numpy; open('out.txt', 'w').write(numpy.__file__)"]
+    command += ["--", "python", "-c", "import zmq; open('out.txt', 'w').write(zmq.__file__)"]
     environment = {**os.environ, "SHELL": "/bin/sh", "TERM": "dumb"}
     with Terminal(command, cwd=workspace, environment=environment) as terminal:
         terminal.expect("sh job.sh 0 ")
@@ -305,7 +305,7 @@ def test_an_interactive_run_on_slurm(workspace: Path, slurm: SlurmCluster) -> No
         scratch = terminal.expect("(/tmp/tmp[^\r\n]+)[\r\n]")[1]
         terminal.expect("/dev/pts/")
         terminal.send("(cd $WINGSPAN_FOLDER && sh job.sh 0); cat $WINGSPAN_FOLDER/outputs-0/out.txt")
-        terminal.expect("/opt/wingspan/environment/.*/numpy/__init__.py")
+        terminal.expect("/opt/wingspan/environment/.*/zmq/__init__.py")
         terminal.send("exit 5")
         assert terminal.end() == 5
     until(lambda: not Path(scratch).exists(), "the end of its folder")
@@ -326,7 +326,7 @@ def test_a_command_and_a_shell_beside_a_job_on_slurm(workspace: Path, slurm: Slu
     try:
         _until_running(run, 1)
         words = [sys.executable, "-m", "wingspan", "ssh", "long", "1"]
-        program = "import numpy, sys; print(numpy.__file__, open('begun').read(), sys.argv[1:]); sys.exit(3)"
+        program = "import zmq, sys; print(zmq.__file__, open('begun').read(), sys.argv[1:]); sys.exit(3)"
         command = [*words, "--", "python", "-c", program, "a  b", "it's"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
         assert done.returncode == 3, done.stderr
@@ -372,7 +372,7 @@ def test_beside_a_job_of_a_personal_pool(
     try:
         _until_running(run)
         deadline = time.monotonic() + PATIENCE
-        program = "import os, numpy, sys; print(sys.prefix, os.path.exists('begun')); sys.exit(3)"
+        program = "import os, zmq, sys; print(sys.prefix, os.path.exists('begun')); sys.exit(3)"
         capfd.readouterr()
         while True:  # a pack takes its time to unpack
             code, said = shell_in_job(run, 0, ["python", "-c", program])(), capfd.readouterr()

@@ -110,8 +110,8 @@ def test_name_says_the_content(build: Build) -> None:
 
 def test_a_bundle_says_what_it_is(build: Build, local_workspace: Path) -> None:
     """What is read from the file alone is what was known when it was built."""
-    bundle = build("default")
-    env = load_environment(local_workspace, "default", "linux-64")
+    bundle = build("numpy")
+    env = load_environment(local_workspace, "numpy", "linux-64")
     opened = open_bundle(bundle.path)
     assert opened == bundle
     assert opened.environment_digest == env.digest

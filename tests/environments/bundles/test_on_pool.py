@@ -33,7 +33,7 @@ def test_jobs_import_numpy_from_a_bundle(
     """
     import htcondor2
 
-    bundle = build("default", kind, executable=kind == "pack")
+    bundle = build("numpy", kind, executable=kind == "pack")
     (tmp_path / "program.py").write_text(PROGRAM)
     start = starter_command(bundle, ["python", "program.py"])
     words = " ".join("'" + word.replace("'", "''") + "'" for word in start.arguments)
