@@ -63,8 +63,11 @@ def _free_memory() -> int:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What failed can be looked at until the next session."""
+    """What failed can be looked at until the next session; not what xdist's processes have shared, which may
+    be gigabytes.
+    """
     if session.testsfailed and _IN_MEMORY in session.config.stash:
+        shutil.rmtree(session.config.stash[_IN_MEMORY] / "shared-by-processes", ignore_errors=True)
         del session.config.stash[_IN_MEMORY]
 
 

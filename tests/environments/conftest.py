@@ -22,6 +22,8 @@ from wingspan.environments.bundles.kinds import oci
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 _ZMQ = "pyzmq>=26,<28"
+#: The root conftest.py removes it at the end.
+SHARED = "shared-by-processes"
 
 _WRITE = """
 import json, os, sys
@@ -129,19 +131,29 @@ def public_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for the session: bundles are built anew, what was fetched, linked, compiled and compressed
-    before is used again.
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all of xdist's processes use in this session."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / SHARED
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def session_cache(shared_folder: Path) -> Path:
+    """A cache for the session: bundles are built anew, each once; what was fetched, linked, compiled and
+    compressed before is used again. Tests leave the bundles in it as they are.
     """
-    cache = tmp_path_factory.mktemp("cache")
-    (cache / "environments").mkdir()
-    for name in ("packages", "bytecode", "blobs", "shares", "bases", "images"):
-        kept = _once("cache") / name
-        kept.mkdir(parents=True, exist_ok=True)
-        (cache / "environments" / name).symlink_to(kept)
+    cache = shared_folder / "cache"
+    (cache / "environments").mkdir(parents=True, exist_ok=True)
     # The names of layers do not tell which code has written them.
-    layers = _kept(_once("cache"), "layers", Path(oci.__file__).read_bytes())
-    (cache / "environments/layers").symlink_to(layers)
+    links = {"layers": _kept(_once("cache"), "layers", Path(oci.__file__).read_bytes())}
+    for name in ("packages", "bytecode", "blobs", "shares", "bases", "images"):
+        links[name] = _once("cache") / name
+        links[name].mkdir(parents=True, exist_ok=True)
+    for name, kept in links.items():
+        with contextlib.suppress(FileExistsError):  # another process has made it
+            (cache / "environments" / name).symlink_to(kept)
     return cache
 
 

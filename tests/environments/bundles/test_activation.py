@@ -4,6 +4,7 @@ environment lies.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -70,22 +71,26 @@ def odd_workspace(
     local_channel: Path,
     wheels: Path,
     write_workspace: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    shared_folder: Path,
 ) -> Path:
     """Environments: ``odd`` (no Python; broken and hostile activation), ``moved`` (modules and scripts
     that hold the prefix, and wheels).
     """
-    folder = tmp_path_factory.mktemp("odd")
-    subprocess.run(["cp", "-a", local_channel, folder / "channel"], check=True)
-    for index in (folder / "channel").rglob("repodata*"):
-        index.unlink()
-    subprocess.run([sys.executable, "-c", _ODD, TOOLS, folder / "channel", folder / "source"], check=True)
-    return write_workspace(
-        folder / "workspace",
-        folder / "channel",
-        {"odd": ["odd"], "moved": ["moved"]},
-        pypi={"moved": sorted(wheels.glob("*.whl"))},
-    )
+    folder = shared_folder / "odd"
+    with (shared_folder / "odd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "complete").exists():
+            return folder / "workspace"
+        shutil.copytree(local_channel, folder / "channel", ignore=shutil.ignore_patterns("repodata*"))
+        subprocess.run([sys.executable, "-c", _ODD, TOOLS, folder / "channel", folder / "source"], check=True)
+        workspace = write_workspace(
+            folder / "workspace",
+            folder / "channel",
+            {"odd": ["odd"], "moved": ["moved"]},
+            pypi={"moved": sorted(wheels.glob("*.whl"))},
+        )
+        (folder / "complete").touch()
+        return workspace
 
 
 @pytest.fixture
@@ -218,15 +223,14 @@ def test_an_activation_script_is_sound_for_any_names_and_values(
         assert quoted(str(folder)) in text
         moved, _ = activation_script(str(folder), prefix, name, movable=True)
         for script, extra in ((text, {}), (moved, {"WINGSPAN_PREFIX": str(folder)})):
-            show = f'exec {shlex.quote(sys.executable)} -I -c "{PRINT}"'
             done = subprocess.run(
-                [shell, "-c", f"{script}\n{show}"],
+                [shell, "-c", f"{script}\nexec env -0"],
                 capture_output=True,
                 check=True,
                 cwd=work,
                 env={**BARE, "SCRIPTS": "0", **extra},
             )
-            found = json.loads(done.stdout)
+            found = dict(one.split("=", 1) for one in os.fsdecode(done.stdout).split("\0")[:-1])
             assert found["CONDA_PREFIX"] == str(folder)
             assert found["CONDA_DEFAULT_ENV"] == name
             assert int(found["SCRIPTS"]) == len(scripts)

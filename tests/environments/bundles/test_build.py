@@ -163,12 +163,15 @@ def test_another_wingspan_builds_anew(build: Build, tmp_path: Path, monkeypatch:
     assert again.path.read_text().endswith("# mended\n")
 
 
-def test_an_altered_bundle_in_the_cache_is_built_again(build: Build, local_workspace: Path) -> None:
+def test_an_altered_bundle_in_the_cache_is_built_again(
+    local_workspace: Path, empty_cache: Path, tmp_path: Path
+) -> None:
     """A bundle that was altered after it was built is not handed out."""
-    first = build("small")
-    path = Path(os.environ["WINGSPAN_CACHE_DIR"], "environments/bundles", first.path.name)
-    flip_byte(path, 5000)
-    again = build("small")
+    env = load_environment(local_workspace, "small", "linux-64")
+    first = build_bundle(env, "squashfs")
+    assert first.path.parent == empty_cache / "environments/bundles"
+    flip_byte(first.path, 5000)
+    again = build_bundle(env, "squashfs", directory=tmp_path / "bundles")
     assert hash_file(again.path) == again.sha256 == first.sha256
 
 
