@@ -274,7 +274,7 @@ def _wheel(
         "mypackage/cli.py": "import sys, mypackage\ndef main():\n    print(mypackage.VALUE, *sys.argv[1:])\n    return 3\n",
         f"{name}-{version}.data/scripts/say": "#!python\nprint('said')\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        "Requires-Dist: numpy>=2\nRequires-Dist: tqdm\nRequires-Dist: pywin32 ; sys_platform == 'win32'\n",
+        "Requires-Dist: pyzmq>=26\nRequires-Dist: tqdm\nRequires-Dist: pywin32 ; sys_platform == 'win32'\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tags}\n",
         f"{info}/entry_points.txt": "[console_scripts]\nmytool = mypackage.cli:main\n",
     }
