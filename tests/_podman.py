@@ -18,14 +18,22 @@ __all__ = ["own_podman"]
 
 
 @contextmanager
-def own_podman() -> Iterator[list[str]]:
-    """The command that starts podman, as words. The test is skipped where there is none."""
+def own_podman(place: Path) -> Iterator[list[str]]:
+    """The command that starts podman, as words. The test is skipped where there is none.
+
+    What podman keeps is in memory if `place`, the tests' own folder, is: on a disk, ext4 seeks long for
+    each of thousands of files where others have just been removed.
+    """
     program = shutil.which("podman")
     settings = [f / "podman/containers.conf" for f in engine_folders()]
     found = [path for path in settings if path.is_file()]
     if program is None or not found or os.geteuid() != 0:
         pytest.skip("no podman: python tools/engines/podman.py (as root)")
-    folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
+    memory = Path("/dev/shm")
+    if place.is_relative_to(memory):  # the root conftest.py removes it where this session is killed
+        folder = Path(tempfile.mkdtemp(prefix=f"wingspan-tests-{os.geteuid()}-{os.getpid()}-", dir=memory))
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="wp", dir="/tmp"))  # podman wants short paths
     # All three: `system reset` removes the folder of state also where other podmans use it.
     command = [program, "--root", f"{folder}/s", "--runroot", f"{folder}/r", "--tmpdir", f"{folder}/t"]
     with pytest.MonkeyPatch.context() as patch:

@@ -79,7 +79,7 @@ def built(workspace: Path, session_cache: Path, tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="module")
 def podman(built: Image) -> Iterator[list[str]]:
     """podman with storage of its own, in which the image is loaded."""
-    with own_podman() as command:
+    with own_podman(built.path) as command:
         load = [*command, "load", "-q", "-i", str(built.path)]
         loaded = subprocess.run(load, capture_output=True, text=True, check=False)
         assert built.name in loaded.stdout, loaded.stderr

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from _byte_code import lend_byte_code
 from _meanwhile import meanwhile
 from _waiting import PATIENCE, until
 from wingspan._cores import limited_cores
@@ -391,11 +392,12 @@ def test_an_old_package_without_a_list(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "how"), [("uv", "zeros"), ("bytecode", "zeros"), ("bytecode", "gone")])
 def test_what_was_kept_of_python_packages_is_not_believed(
-    name: str, how: str, local_workspace: Path, empty_cache: Path
+    name: str, how: str, local_workspace: Path, empty_cache: Path, session_cache: Path
 ) -> None:
     """Wheels that were unpacked and modules that were compiled go into bundles as they were, whatever
     became of the files in the cache.
     """
+    lend_byte_code(empty_cache, session_cache)
     env = load_environment(local_workspace, "wheels", "linux-64")
     first = build_bundle(env, "squashfs")
     ending = ".py" if name == "uv" else ".pyc"

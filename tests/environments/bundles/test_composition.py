@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from _byte_code import lend_byte_code
 from wingspan.environments import load_environment
 from wingspan.environments.bundles import build_bundle, unpack_bundle
 
@@ -48,19 +49,6 @@ class Steps:
     def advance(self, task: int, amount: float = 1) -> None: ...
 
     def finish(self, task: int) -> None: ...
-
-
-def lend_byte_code(cache: Path, lender: Path) -> None:
-    """Put the byte code of Python's own library into a cache, from another one, if that has it.
-
-    To compile it takes two seconds, and is not what is tested here.
-    """
-    folder = cache / "environments/bytecode"
-    for library in (lender / "environments/bytecode").glob("*/lib/python3.11/__pycache__/os.*.pyc"):
-        kept = library.parents[3]
-        if not (folder / kept.name).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(kept, folder / kept.name)
 
 
 @pytest.fixture

@@ -380,9 +380,9 @@ def test_every_file_is_in_one_layer(build: Build) -> None:
 
 
 @pytest.fixture
-def podman() -> Iterator[list[str]]:
+def podman(tmp_path: Path) -> Iterator[list[str]]:
     """podman with storage of its own."""
-    with own_podman() as command:
+    with own_podman(tmp_path) as command:
         yield command
 
 
