@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,8 +133,11 @@ def stream(
 
     `tail`: Of what is there already, only so many lines at the end of each file.
     """
+    from wingspan.runs._pace import Pace
+
     left = _streams(one, numbers, only_errors, tail)
     told: set[int] = set()
+    pace = Pace()
     while True:
         seen = one.status()
         for number in list(left):
@@ -151,4 +153,4 @@ def stream(
         if not left:
             return [seen.jobs[number] for number in numbers]
         one.attend(seen)
-        time.sleep(_PAUSE)
+        pace.sleep(seen, longest=_PAUSE)

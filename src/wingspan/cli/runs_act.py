@@ -390,7 +390,10 @@ def fetch(name: str, to: Path, waiting: bool, overwrite: bool) -> int:
 
 def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = True) -> RunStatus:
     """Copy the outputs of jobs that have ended, and go on until all have if `waiting`."""
+    from wingspan.runs._pace import Pace
+
     done: set[int] = set()
+    pace = Pace()
     while True:
         seen = one.status()
         for number, files in one.fetch(to, overwrite=overwrite, skip=frozenset(done)).items():
@@ -400,7 +403,7 @@ def _fetch_all(one: Run, to: Path, *, overwrite: bool = False, waiting: bool = T
         if not waiting or seen.is_done or (seen.is_stuck and not one.asks_for_more(seen)):
             return seen
         one.attend(seen)
-        time.sleep(0.25)
+        pace.sleep(seen)
 
 
 def _has_ended(one: Run, action: str) -> bool:

@@ -21,6 +21,7 @@ from wingspan.runs._errors import OutputMissing, RunError, RunFailed, RunNotFoun
 from wingspan.runs._files import copy_outputs, declared_files, expected_files
 from wingspan.runs._folder import RunFolder, remove_run_folder
 from wingspan.runs._gather import EXIT_MISSING_OUTPUT
+from wingspan.runs._pace import LONGEST, SHORTEST, Pace
 from wingspan.runs._printed import Printed
 from wingspan.runs._status import RunJob, RunStatus, read_job, run_html
 from wingspan.runs._table import Tables, write_parameters
@@ -46,7 +47,8 @@ class Run(Printed, Again, Tables, Showable):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self._reschedules, self._next_revival = 0, 0.0
+        self._reschedules, self._next_reschedule, self._next_revival = 0, 0.0, 0.0
+        self._pace = Pace()
 
     if not TYPE_CHECKING:  # a checker would take any name for one that is there
 
@@ -144,7 +146,7 @@ class Run(Printed, Again, Tables, Showable):
             PoolUnavailable: The personal pool was stopped by its owner.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.01
+        self._pace.begin()
         with self._going_on():
             while True:
                 status = self.status()
@@ -164,8 +166,7 @@ class Run(Printed, Again, Tables, Showable):
                         f"{self.name} is not done after {timeout:g} s", hint="it goes on; wait again"
                     )
                 self.attend(status)
-                time.sleep(pause)
-                pause = min(0.25, pause * 1.3)
+                self._pace.sleep(status)
 
     def _going_on(self) -> contextlib.AbstractContextManager[None]:
         return going_on(
@@ -189,8 +190,9 @@ class Run(Printed, Again, Tables, Showable):
         if now >= self._next_revival:
             self._next_revival = now + _REVIVE_SECONDS
             pool.revive()
-        if status.counts["idle"] and self._reschedules < _RESCHEDULES:
-            self._reschedules += 1
+        if status.counts["idle"] and self._reschedules < _RESCHEDULES and now >= self._next_reschedule:
+            pause = min(LONGEST, SHORTEST * 1.3**self._reschedules)
+            self._reschedules, self._next_reschedule = self._reschedules + 1, now + pause
             pool.reschedule()
 
     @told
