@@ -351,6 +351,18 @@ def test_a_job_that_is_ended_while_it_unpacks(build: Build, job_folder: Path) ->
     assert left(job_folder) == []
 
 
+@pytest.mark.parametrize(("kind", "method"), UNPACKING)
+def test_a_job_that_is_ended_while_its_folder_is_made(
+    kind: str, method: str | None, build: Build, job_folder: Path
+) -> None:
+    """The folder is taken away though the job is told to end before it knows the folder's name."""
+    path = fake(job_folder, "mktemp", '/usr/bin/mktemp "$@"; kill -s TERM 0\n')
+    words = command_for(bundle_of(build, kind), ["sleep", "600"], method)
+    process = subprocess.Popen(words, cwd=job_folder, env=variables(job_folder, path), start_new_session=True)
+    assert process.wait(PATIENCE) == -signal.SIGTERM
+    assert left(job_folder) == []
+
+
 #: Has containers in the folder $FAKE, each a process that is not of the client's session, as a daemon's are.
 FAKE_DOCKER = """
 cd "$(dirname "$0")"

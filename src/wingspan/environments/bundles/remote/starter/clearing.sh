@@ -59,10 +59,13 @@ ws_runs_programs() {
     return $ws_code
 }
 ws_silent='' # folders that no program runs in
+# A new folder. mktemp is not ended by a signal that ends this job: the folder that it has made is then removed.
+ws_mktemp() { (trap '' HUP INT TERM && exec mktemp -d "$1" 2>/dev/null); }
 ws_new_work() {
     [ -n "$ws_work" ] && return
+    ws_clear_away_on_signals
     for ws_base in "${_CONDOR_SCRATCH_DIR:-}" "${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp "$PWD" /var/tmp; do
-        [ -n "$ws_base" ] && ws_work=$(mktemp -d "$ws_base/.wingspan-XXXXXX" 2>/dev/null) || continue
+        [ -n "$ws_base" ] && ws_work=$(ws_mktemp "$ws_base/.wingspan-XXXXXX") || continue
         if ! ws_runs_programs "$ws_work"; then
             rmdir "$ws_work" 2>/dev/null
             ws_work=''
@@ -71,9 +74,11 @@ ws_new_work() {
             continue
         fi
         ws_name_owner
-        [ "$ws_base" != "${_CONDOR_SCRATCH_DIR:-}" ] || return 0 # HTCondor removes its scratch folder
-        printf '%s\n' "$ws_owner" >"$ws_work/.owner"
-        ws_clear_away_on_signals
+        if [ "$ws_base" = "${_CONDOR_SCRATCH_DIR:-}" ]; then
+            trap - HUP INT TERM # HTCondor removes its scratch folder
+        else
+            printf '%s\n' "$ws_owner" >"$ws_work/.owner"
+        fi
         return 0
     done
     [ -z "$ws_silent" ] || ws_die $ws_no_way "no program can run in$ws_silent (mounted noexec, or full); set TMPDIR to a folder where programs run"

@@ -18,7 +18,7 @@ ws_try_oci_podman() {
     if [ ${#ws_brief} -ge 50 ]; then
         ws_sweep /tmp/ws??????
         ws_reason='no folder can be made in /tmp'
-        ws_brief=$(mktemp -d /tmp/wsXXXXXX) || return
+        ws_brief=$(ws_mktemp /tmp/wsXXXXXX) || return
         printf '%s\n' "$ws_owner" >"$ws_brief/.owner"
     fi
     # podman does not start where it may not read HOME, in which it looks for settings.

@@ -5,7 +5,7 @@ ws_is_odd() { case $1 in *\'* | *\"* | *\\* | *\$* | *\`* | *[[:space:]]*) ;; *)
 # nothing there.
 ws_shorten() {
     [ -n "$ws_owner" ] || ws_name_owner
-    ws_short=$(mktemp -d /tmp/wsXXXXXX) && ln -s "$1" "$ws_short/e" || return 1
+    ws_short=$(ws_mktemp /tmp/wsXXXXXX) && ln -s "$1" "$ws_short/e" || return 1
     printf '%s\n' "$ws_owner" >"$ws_short/.owner"
     ws_clear="rm -rf $(ws_quoted "$ws_short"); ${ws_clear:-:}"
     ws_short=$ws_short/e
