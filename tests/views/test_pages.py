@@ -13,12 +13,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import wingspan
 from _browser import picture, violations
 from _waiting import PATIENCE, NotInTime, until
+from wingspan.cli._main import cli
+from wingspan.cli.views import _page_to
 from wingspan.notebooks._dashboard import Everything
 from wingspan.views._server import Dashboard
 
@@ -115,6 +119,48 @@ def test_questions_that_make_no_sense(dashboard, gated, path):
     assert json.loads(data)["said"]
 
 
+DEEP = b"[" * 60000
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [("GET http://[ HTTP/1.1\r\n\r\n", b"403"),
+     ("POST / HTTP/1.1\r\nHost: localhost\r\nCookie: {}\r\nX-Wingspan: 1\r\nContent-Length: 60000\r\n\r\n", b"404"),
+     ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n", b"403")],
+    ids=["address", "deep", "smuggled"],
+)  # fmt: skip
+def test_what_no_browser_sends(dashboard, capfd, sent, status):
+    """It gets one answer, and nothing is said on the person's terminal."""
+    request = sent.format(f"{dashboard.cookie}={dashboard.token}").encode()
+    with socket.create_connection(("127.0.0.1", dashboard.port), timeout=PATIENCE) as connection:
+        connection.sendall(request + DEEP if status == b"404" else request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_the_token_is_in_no_argument_of_the_browser(monkeypatch):
+    """Everybody on the machine can read the arguments of programs: the browser is started with the name of
+    a file that only this user can read, and that leads to the address.
+    """
+    launched = []
+
+    def launch(page):
+        launched.append((page, Path(page).stat().st_mode & 0o777, Path(page).read_text()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.launch", launch)
+    said = CliRunner().invoke(cli, ["dashboard"])
+    [(page, mode, text)] = launched
+    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", said.output)[0]
+    assert mode == 0o600
+    assert "token" not in page
+    assert address in text
+    assert not Path(page).exists()
+
+
 def test_a_connection_that_is_broken_off_says_nothing(dashboard, capfd):
     """A browser that goes away in the middle of a request leaves no traceback on the person's terminal."""
     before = answering()
@@ -138,8 +184,9 @@ def test_the_page_in_a_browser(dashboard, gated, page):
     done, live, by a button.
     """
     m, gate = gated
-    page.goto(dashboard.url)
-    page.wait_for_selector(".ws-board[aria-busy=false]")  # keys are of no use before the grid is there
+    with _page_to(dashboard.url) as way:
+        page.goto(way.as_uri())
+        page.wait_for_selector(".ws-board[aria-busy=false]")  # keys are of no use before the grid is there
     assert "token" not in page.url
     until(lambda: "1 errored" in text_of(page, ".ws-legend"), lambda: text_of(page, ".ws"))
     page.locator(".ws-board").focus()

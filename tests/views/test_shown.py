@@ -240,6 +240,46 @@ def test_where_nobody_looks_nothing_is_looked_at(failing, monkeypatch):
     assert not looked_at()
 
 
+@pytest.mark.parametrize("of_all", [False, True])
+def test_messages_of_a_hostile_page(failing, monkeypatch, of_all):
+    """They neither raise nor change what is shown or what may be done."""
+    pytest.importorskip("anywidget")
+    monkeypatch.setattr("comm.create_comm", comm.DummyComm)
+    source = live(MapSource(failing))
+    shown = _widget_class()() if of_all else live_widget_class()(source)
+    done = []
+    monkeypatch.setattr(shown._live, "act", done.append)
+    esm = shown._esm
+    state = {"view": {"actions": ["remove"], "components": "x"}, "chosen": "map ../up", "_esm": "x"}
+    shown._handle_msg({"content": {"data": {"method": "update", "state": state}}, "buffers": []})
+    shown.asked({"do": "act", "action": "remove"})
+    odd = [
+        None,
+        -1,
+        1 << 80,
+        float("inf"),
+        float("nan"),
+        "../../etc/passwd",
+        "9" * 5000,
+        [],
+        {},
+        [[]],
+        True,
+        b"x",
+    ]
+    for value in odd:
+        shown.asked(value)
+        for do in ("act", "detail", "grid", "attend", "choose", value):
+            shown.asked(
+                {"do": do, "action": value, "number": value, "id": value, "who": value, "is_there": value}
+            )
+        shown.asked({"do": "grid", "first": value, "stop": value, "layer": value})
+    assert not done
+    assert shown._esm == esm
+    assert shown.view["components"] == 12
+    shown.close()
+
+
 def test_a_page_is_told_what_is_new(failing):
     """Of a grid, the stretches that have changed, from which the page makes the whole one; the errors, which
     may be long, only when there are others.

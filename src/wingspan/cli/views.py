@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +82,35 @@ def dashboard(port: int, no_browser: bool) -> None:
     echo(f"{server.url}\n  Ctrl-C ends it")
     serving = threading.Thread(target=server.serve, daemon=True)
     serving.start()
-    if not no_browser:
-        click.launch(server.url)
     try:
-        while serving.is_alive():
-            serving.join(1.0)
+        with _page_to(server.url) as page:
+            if not no_browser:
+                click.launch(str(page))
+            while serving.is_alive():
+                serving.join(1.0)
     except KeyboardInterrupt:
         server.close()
         echo("ended", err=True)
+
+
+@contextlib.contextmanager
+def _page_to(url: str) -> Iterator[Path]:
+    """A file of this user's alone that leads a browser to `url`.
+
+    The browser is started with the file's name: everybody on the machine can read the arguments of programs,
+    and would read the token there.
+    """
+    from wingspan.settings import load_settings, private_folder
+    from wingspan.worker import trust
+
+    page = private_folder(load_settings().cache_dir, "dashboard") / f"{os.getpid()}.html"
+    address = html.escape(url)
+    text = f'<!doctype html><meta http-equiv="refresh" content="0; url={address}"><a href="{address}">Wingspan</a>\n'
+    trust.write_whole(str(page), text.encode())
+    try:
+        yield page
+    finally:
+        page.unlink(missing_ok=True)
 
 
 @click.command()

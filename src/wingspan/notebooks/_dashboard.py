@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wingspan.errors import WingspanError
@@ -140,7 +139,9 @@ def _widget_class() -> Any:
                 self.chosen = name
                 self.look_at(self._known[name])
 
-        def asked(self, content: Mapping[str, Any]) -> None:
+        def asked(self, content: Any) -> None:
+            if not isinstance(content, dict):
+                return
             if content.get("do") == "list":
                 self._list()
             elif content.get("do") == "choose":

@@ -232,15 +232,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     # -- what is asked ---------------------------------------------------------------------------------------
 
     def do_GET(self) -> None:
-        address = urllib.parse.urlsplit(self.path)
-        query = urllib.parse.parse_qs(address.query)
+        path, _, after = self.path.partition("?")
+        query = urllib.parse.parse_qs(after.partition("#")[0])
         if not self._is_known(query):
             self._answer(
                 403, "text/plain; charset=utf-8", b"open the address that wingspan dashboard prints\n"
             )
             return
         try:
-            self._get(address.path, query)
+            self._get(path, query)
         except (KeyError, IndexError, ValueError):
             self._json({"said": "there is no such thing"}, 404)
         except WingspanError as error:
@@ -249,12 +249,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _get(self, path: str, query: Mapping[str, Sequence[str]]) -> None:
-        if path == "/" and "token" in query:
-            # The token does not stay in the address, where it would be seen and kept in the history.
+        if path == "/":
+            # The page takes the token out of its address, where it would be seen and kept in the history. The
+            # browser is not sent on to another address: it comes from a file, and would not send the cookie.
             cookie = f"{self.dashboard.cookie}={self.dashboard.token}; HttpOnly; SameSite=Strict; Path=/"
-            self._answer(303, "text/plain", b"", Location="./", Set_Cookie=cookie)
-        elif path == "/":
-            self._answer(200, "text/html; charset=utf-8", static_text("page.html").encode())
+            page = static_text("page.html").encode()
+            self._answer(200, "text/html; charset=utf-8", page, Set_Cookie=cookie)
         elif path in ("/view.js", "/list.js", "/page.js"):
             self._answer(200, "text/javascript; charset=utf-8", static_text(path[1:]).encode())
         elif path in ("/view.css", "/list.css", "/page.css"):
@@ -317,6 +317,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         # A cookie of SameSite=Strict, and a header that forms of other pages cannot set.
         if not self._is_known({}) or self.headers.get("X-Wingspan") != "1":
+            self.close_connection = True  # what follows is not read, and is no request
             self._answer(403, "text/plain; charset=utf-8", b"not allowed\n")
             return
         try:
@@ -330,7 +331,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._json({"said": "that cannot be done now"}, 409)
                 return
             self._json({"said": of.act(action)})
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, RecursionError):
+            self.close_connection = True  # some of what was sent may be left
             self._json({"said": "there is no such thing"}, 404)
         except WingspanError as error:
             self._json({"said": error.message}, 409)

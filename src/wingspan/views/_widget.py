@@ -98,6 +98,9 @@ class _Viewing:
             with self.hold_sync():
                 self.about_cells, self.cells = about, cells.data
 
+    def set_state(self, sync_data: Any) -> None:
+        """A page shows the state and never sets it: the state says what a page may ask for."""
+
     def asked(self, content: Any) -> None:
         """A message of the browser's: whatever is in it was not written by us."""
         of = self._live
@@ -124,7 +127,7 @@ class _Viewing:
 
         try:
             self.send({"detail": of.detail(int(number)).to_json()})
-        except (WingspanError, IndexError, TypeError, ValueError) as error:
+        except (WingspanError, IndexError, OverflowError, TypeError, ValueError) as error:
             self.send({"said": str(error)})
 
 

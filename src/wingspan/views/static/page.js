@@ -3,6 +3,9 @@
 import { mountList } from "./list.js";
 import { mount } from "./view.js";
 
+// The token has done its work: it is neither seen nor kept in the history.
+if (location.search) history.replaceState(null, "", location.pathname + location.hash);
+
 const shown = document.getElementById("shown");
 let entries = [];
 let chosen = null;
