@@ -359,7 +359,7 @@ def test_what_cannot_be_imported(
 def test_versions_of_another_form(name: str, tmp_path: Path) -> None:
     """A version that is none is said to be so before uv is asked; nothing is written."""
     (tmp_path / "requirements.txt").write_text("six\n")
-    with pytest.raises(SettingsError, match=f"{name} is 'x', and should be like"):
+    with pytest.raises(SettingsError, match=f"{name}='x' cannot be used"):
         import_environment(tmp_path / "requirements.txt", **{name: "x"})  # type: ignore[arg-type]
     assert os.listdir(tmp_path) == ["requirements.txt"]
 

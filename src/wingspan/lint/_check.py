@@ -106,7 +106,9 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         raise LintError(f"{path} is not there", hint="check the name") from None
     except OSError as error:
-        raise LintError(f"{path} cannot be read: {error.strerror}") from None
+        raise LintError(
+            f"{path} cannot be read: {error.strerror}", hint="name a file that you can read"
+        ) from None
     except UnicodeDecodeError:
         raise LintError(f"{path} is not text", hint="name submit files and scripts only") from None
     if "\0" in text:

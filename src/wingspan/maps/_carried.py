@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from wingspan._kept_files import SKIPPED, FileRefused, check_url, files_below, is_url, keep_files, raised_as
+from wingspan._shell import quoted
 from wingspan._words import counted
 from wingspan.errors import WingspanError
 from wingspan.maps._errors import InvalidInputs
@@ -121,9 +122,9 @@ class FileNotes:
         """Bytes, when it was written (ns), and whether it is a program."""
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise FileRefused(f"{path} is neither a file nor a folder")
+            raise FileRefused(f"{path} is neither a file nor a folder", hint="leave it out")
         if not os.access(path, os.R_OK):
-            raise FileRefused(f"{path} cannot be read: permission denied")
+            raise FileRefused(f"{path} cannot be read: permission denied", hint=f"chmod u+r {quoted(path)}")
         self._looking_at.append(os.path.realpath(path))
         if status.st_size > self.largest[1]:
             self.largest = path, status.st_size

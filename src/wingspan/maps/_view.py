@@ -215,7 +215,9 @@ class MapSource:
         if action == "cancel":
             shown.cancel()
             return "its jobs are out of the queue; what is finished is kept"
-        raise WingspanError(f"there is no action {action!r}")
+        raise WingspanError(
+            f"there is no action {action!r}", hint="load the page again: it is of another version"
+        )
 
     # -- the report ------------------------------------------------------------------------------------------
 

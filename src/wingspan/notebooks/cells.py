@@ -82,7 +82,10 @@ def cell_function(
     except SyntaxError as error:
         magic = (error.text or "").lstrip().startswith(("!", "%"))
         why = "! and % are the notebook's, and workers have none" if magic else error.msg
-        raise InvalidCell(f"line {error.lineno} of the cell cannot run on workers: {why}") from None
+        raise InvalidCell(
+            f"line {error.lineno} of the cell cannot run on workers: {why}",
+            hint="mend the line, or put what only the notebook can do into another cell",
+        ) from None
     if not module.body:
         raise InvalidCell("the cell has no code", hint="below %%wingspan stands what is done with each input")
     if target is None:
@@ -101,7 +104,10 @@ def cell_function(
     try:
         code = compile(tree, filename, "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise InvalidCell(f"line {error.lineno} of the cell cannot be in a function: {error.msg}") from None
+        raise InvalidCell(
+            f"line {error.lineno} of the cell cannot be in a function: {error.msg}",
+            hint="the cell becomes the body of a function: leave out what cannot be in one",
+        ) from None
     exec(code, namespace, made)  # noqa: S102 - it defines the function whose text the user has written
     function: Callable[[Any], Any] = made[NAME]
     return function

@@ -378,7 +378,10 @@ def _as_sif(archive: Path, target: Path) -> Path:
     command = [_apptainer(), "build", "--force", str(target), f"docker-archive:{archive}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ImageError(f"apptainer build failed: {last_words(done.stderr)}")
+        raise ImageError(
+            f"apptainer build failed: {last_words(done.stderr)}",
+            hint="wingspan doctor says whether Apptainer works on this machine",
+        )
     return target
 
 

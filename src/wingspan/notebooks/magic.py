@@ -173,7 +173,10 @@ class WingspanMagics(Magics):  # type: ignore[misc]
             named["environment"] = given["environment"]
         if "options" in given:
             if named:
-                raise SettingsError("--options gives all options: leave the others out")
+                raise SettingsError(
+                    "--options gives all options, and others are given, too",
+                    hint="leave the others out, or --options",
+                )
             found = self._value(given["options"])
             if not isinstance(found, Options):
                 raise SettingsError(f"{given['options']} is no wingspan.Options", hint="--options NAME")

@@ -225,7 +225,6 @@ class _Kinds:
     def __init__(self, job: Any, parts: Sequence[str], *, by_device: bool) -> None:
         import classad2
 
-        self._by_device = by_device
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._parts = []
         names: set[str] = set()

@@ -337,7 +337,10 @@ class Mirror:
     ) -> None:
         """Bring a file that `name` is, or that is below it, unless it is here."""
         if path != name and not path.startswith(f"{name}/"):
-            raise PoolError(f"{self._address.name} lists {path!r}, which is not in {name}")
+            raise PoolError(
+                f"{self._address.name} lists {path!r}, which is not in {name}",
+                hint="do not trust that machine: ask who keeps it",
+            )
         try:
             known = (self._folder / path).lstat()
             if (known.st_size, known.st_mtime_ns) == (size, written):

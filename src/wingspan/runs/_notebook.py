@@ -88,7 +88,9 @@ def _read(path: Path, name: str) -> dict[str, Any]:
             f"there is no notebook {name!r} in {path.parent.absolute()}", hint="name it from here"
         ) from None
     except OSError as error:
-        raise InvalidRun(f"the notebook {name} cannot be read: {error.strerror}") from None
+        raise InvalidRun(
+            f"the notebook {name} cannot be read: {error.strerror}", hint="name one that you can read"
+        ) from None
     except (ValueError, KeyError):
         pass
     raise InvalidRun(

@@ -130,7 +130,9 @@ class RunSource:
         if action == "cancel":
             run.cancel()
             return "its jobs are out of the queue; what is finished is kept"
-        raise WingspanError(f"there is no action {action!r}")
+        raise WingspanError(
+            f"there is no action {action!r}", hint="load the page again: it is of another version"
+        )
 
     def _spans(self) -> dict[int, list[WorkerSpan]]:
         spans: dict[int, list[WorkerSpan]] = {}

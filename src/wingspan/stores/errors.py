@@ -5,6 +5,7 @@ from __future__ import annotations
 from wingspan.errors import WingspanError
 
 __all__ = [
+    "NOT_THERE",
     "InvalidContentName",
     "ObjectExists",
     "ObjectNotFound",
@@ -16,6 +17,10 @@ __all__ = [
     "StoreReadOnly",
     "StoreUnavailable",
 ]
+
+
+#: What to do about `ObjectNotFound`.
+NOT_THERE = "wingspan store ls says what is there"
 
 
 class StoreError(WingspanError):

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import attrs
 
 from wingspan.stores.base import Entry, Leftover
-from wingspan.stores.errors import ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
+from wingspan.stores.errors import NOT_THERE, ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
 
 __all__ = ["FolderBackend"]
 
@@ -108,7 +108,7 @@ class FolderBackend:
         try:
             stream = (self._folder() / name).open("rb")
         except FileNotFoundError:
-            raise ObjectNotFound(f"no {name} in {self.folder}") from None
+            raise ObjectNotFound(f"no {name} in {self.folder}", hint=NOT_THERE) from None
         with stream:
             yield stream
 

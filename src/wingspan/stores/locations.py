@@ -130,7 +130,10 @@ def _secret(variable: str | None, file: str | None, store: str) -> str | None:
         try:
             return Path(file).expanduser().read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingsError(f"store {store}: the token file cannot be read: {error}") from None
+            raise SettingsError(
+                f"store {store}: the token file cannot be read: {error}",
+                hint=f"[store.{store}] in config.toml names it",
+            ) from None
     return None
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from wingspan._urls import without_secrets
 from wingspan.stores.base import Entry, Leftover
-from wingspan.stores.errors import ObjectNotFound, StoreReadOnly, StoreUnavailable
+from wingspan.stores.errors import NOT_THERE, ObjectNotFound, StoreReadOnly, StoreUnavailable
 
 __all__ = ["PelicanBackend"]
 
@@ -64,10 +64,10 @@ class PelicanBackend:
         try:
             yield
         except FileNotFoundError as error:
-            raise ObjectNotFound(f"{self.url}/{name} is not there") from error
+            raise ObjectNotFound(f"{self.url}/{name} is not there", hint=NOT_THERE) from error
         except (PelicanException, aiohttp.ClientError, TimeoutError) as error:
             if getattr(error, "status", None) == 404:
-                raise ObjectNotFound(f"{self.url}/{name} is not there") from error
+                raise ObjectNotFound(f"{self.url}/{name} is not there", hint=NOT_THERE) from error
             raise StoreUnavailable(
                 f"{self.url}/{name} cannot be read: {error or type(error).__name__}",
                 hint="check the address; where the namespace is not public, put a token in BEARER_TOKEN",

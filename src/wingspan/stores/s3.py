@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from wingspan.stores.base import Entry, Leftover
-from wingspan.stores.errors import ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
+from wingspan.stores.errors import NOT_THERE, ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
 
 __all__ = ["S3Backend"]
 
@@ -60,7 +60,9 @@ class S3Backend:
         try:
             yield
         except FileNotFoundError as error:
-            raise ObjectNotFound(f"no {name or 'such bucket'} in {self.url}: {error}") from error
+            raise ObjectNotFound(
+                f"no {name or 'such bucket'} in {self.url}: {error}", hint=NOT_THERE
+            ) from error
         except PermissionError as error:
             raise StoreReadOnly(
                 f"{self.url}: the server refuses: {error}",

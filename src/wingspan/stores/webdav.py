@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from wingspan._urls import secrets_of, without_secrets
 from wingspan.errors import SettingsError
 from wingspan.stores.base import Entry, Leftover
-from wingspan.stores.errors import ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
+from wingspan.stores.errors import NOT_THERE, ObjectNotFound, StoreFull, StoreReadOnly, StoreUnavailable
 from wingspan.worker import trust
 
 __all__ = ["WebdavBackend", "bearer_token"]
@@ -156,7 +156,9 @@ class WebdavBackend:
         except ResourceAlreadyExists as error:
             raise FileExistsError(name) from error
         except (ResourceNotFound, FileNotFoundError) as error:
-            raise (ObjectNotFound(f"{where} is not there") if name else self._no_folder()) from error
+            raise (
+                ObjectNotFound(f"{where} is not there", hint=NOT_THERE) if name else self._no_folder()
+            ) from error
         except InsufficientStorage as error:
             raise self._full(error) from error
         except ForbiddenOperation as error:
@@ -176,7 +178,8 @@ class WebdavBackend:
             if status in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
                 raise self._no_folder() from error
             raise StoreUnavailable(
-                f"{where}: the server answers {status} {response.reason_phrase}"
+                f"{where}: the server answers {status} {response.reason_phrase}",
+                hint="try again later; if it stays so, ask who keeps the server",
             ) from error
         except httpx.TransportError as error:
             raise StoreUnavailable(

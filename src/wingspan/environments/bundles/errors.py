@@ -20,6 +20,7 @@ from __future__ import annotations
 from wingspan.environments.errors import EnvironmentError_
 
 __all__ = [
+    "CHANGED",
     "AlreadyThere",
     "BuildFailed",
     "BundleDamaged",
@@ -35,6 +36,10 @@ __all__ = [
     "UnsafeBundle",
     "UnsafePackage",
 ]
+
+
+#: What to do about a file that changed while it was read.
+CHANGED = "build it again while nothing else writes there"
 
 
 class BundleError(EnvironmentError_):

@@ -249,7 +249,9 @@ def _install_wheels(wheels: list[Path], prefix: Path, site: str) -> None:
         reason = done.stderr.decode(errors="replace").strip()[-500:]
         if "no room: " in reason:
             raise disk_full(prefix)
-        raise BuildFailed(f"the PyPI packages cannot be installed: {reason}")
+        raise BuildFailed(
+            f"the PyPI packages cannot be installed: {reason}", hint="fetch or build the bundle again"
+        )
 
 
 def _md5_only(texts: dict[str, bytes], member: str) -> bool:
@@ -345,7 +347,9 @@ def _extract_squashfs(bundle: Bundle, prefix: Path, work: Path) -> Path:
     if done.returncode:
         if "No space left" in done.stderr + done.stdout:
             raise disk_full(prefix)
-        raise BuildFailed(f"unsquashfs failed: {done.stderr.strip()[-500:]}")
+        raise BuildFailed(
+            f"unsquashfs failed: {done.stderr.strip()[-500:]}", hint="fetch or build the bundle again"
+        )
     return target
 
 

@@ -164,7 +164,7 @@ def _check_versions(python: str | None, platform: str | None, glibc: str, cuda: 
         ("cuda", cuda, r"\d+(\.\d+)?", "12.4"),
     ):
         if value is not None and not re.fullmatch(form, value):
-            raise SettingsError(f"{name} is {value!r}, and should be like {example}")
+            raise SettingsError(f"{name}={value!r} cannot be used", hint=f"write it like {example}")
 
 
 class _Exists(ManifestInvalid, FileExistsError):
@@ -193,7 +193,9 @@ def _python_for(request: _Request, wanted: str | None) -> str:
     try:
         bounds = SpecifierSet(wanted or "")
     except InvalidSpecifier:
-        raise ManifestInvalid(f"{request.source.path}: {wanted!r} bounds no Python") from None
+        raise ManifestInvalid(
+            f"{request.source.path}: {wanted!r} bounds no Python", hint='write it like ">=3.10,<3.14"'
+        ) from None
     suitable = [one for one in (here, *_PYTHONS) if bounds.contains(f"{one}.{_patches(bounds, one)[0]}")]
     if not suitable:
         raise EnvironmentError_(
@@ -283,7 +285,10 @@ def _script_block(path: Path) -> dict[str, Any]:
     try:
         return tomlkit.parse("\n".join(lines)).unwrap()
     except TOMLKitError as error:
-        raise ManifestInvalid(f"{path}: the block at its top is no TOML: {error}") from None
+        raise ManifestInvalid(
+            f"{path}: the block at its top is no TOML: {error}",
+            hint="it is inline script metadata, as uv writes it: uv add --script",
+        ) from None
 
 
 def _check_script_lock(path: Path, block: Mapping[str, Any], lock: Path) -> None:

@@ -24,7 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from wingspan.environments.bundles.errors import BuildFailed
+from wingspan.environments.bundles.errors import CHANGED, BuildFailed
 from wingspan.environments.bundles.kinds.squashfs_format import BLOCK, STORED, Blob, Content
 from wingspan.environments.bundles.storage import replacing
 
@@ -254,12 +254,12 @@ def _read_small(path: str, size: int) -> bytes:
     finally:
         os.close(descriptor)
     if len(raw) != size:
-        raise BuildFailed(f"{path} changed while it was compressed")
+        raise BuildFailed(f"{path} changed while it was compressed", hint=CHANGED)
     return raw
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
     raw = file.read(size)
     if len(raw) != size:
-        raise BuildFailed(f"{file.name} changed while it was compressed")
+        raise BuildFailed(f"{file.name} changed while it was compressed", hint=CHANGED)
     return raw

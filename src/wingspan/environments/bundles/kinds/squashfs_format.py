@@ -19,7 +19,7 @@ from pathlib import Path
 
 import attrs
 
-from wingspan.environments.bundles.errors import BuildFailed
+from wingspan.environments.bundles.errors import CHANGED, BuildFailed
 
 __all__ = ["BLOCK", "STORED", "Blob", "Compress", "Content", "Image", "Node", "lay_out", "read_tree"]
 
@@ -318,7 +318,7 @@ class _Tables:
         if node.kind == _FILE:
             content, base, first = self.places[node.path]
             if content.size != node.size:
-                raise BuildFailed(f"{node.path} changed while the image was made")
+                raise BuildFailed(f"{node.path} changed while the image was made", hint=CHANGED)
             start = base + content.start if content.blocks else 0
             fragment = _NOTHING32 if content.fragment is None else first + content.fragment
             if start < 1 << 32 and content.size < 1 << 32:

@@ -271,4 +271,7 @@ def run_rattler(request: dict[str, object]) -> Iterator[dict[str, str]]:
         if "No space left" in reason:
             raise OSError(28, "No space left on device")
         last = reason.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
-        raise BuildFailed(f"py-rattler could not {what} the packages: {last[0]}")
+        raise BuildFailed(
+            f"py-rattler could not {what} the packages: {last[0]}",
+            hint="try again; packages that were fetched are kept",
+        )
