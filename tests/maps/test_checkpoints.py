@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import wingspan
 from _each_engine import SCHEDULERS, use_engine
+from _on_disk import processes
 from _waiting import until
 from wingspan import Options
 from wingspan.worker.checkpoints import Checkpoints
@@ -54,7 +55,7 @@ def counting(gate):
 
 def worker_of(m):
     """Process id of the map's newest worker."""
-    return list(m._keeper.results.starts.values())[-1].facts["pid"]
+    return processes(m)[-1]
 
 
 def test_a_component_goes_on_when_its_worker_was_killed(counting, tmp_path, monkeypatch):

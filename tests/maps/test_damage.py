@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _on_disk import key
+from _on_disk import key, records, starts
 from _waiting import PATIENCE, until
 from wingspan.errors import DiskError
+from wingspan.maps._info import MapInfo
 from wingspan.pools.local_job import is_alive
 from wingspan.worker import formats
+from wingspan.worker.transports import FileTransport
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def original(tmp_path_factory):
         options = wingspan.Options(workers=1)
         m = wingspan.map(lambda x: x * x, range(10), tag="ten", pool="local", options=options)
         m.wait()
-        until(lambda: m.status() and m._keeper.results.starts["0.0"].left, "its worker has left")
+        until(lambda: list(records(m, formats.BYE)), "its worker has left")
         # What it does last, folding the claims away, must not happen while the folder is copied.
         until(lambda: not any(map(is_alive, (m.path / "workers").glob("*.run"))), "it does nothing more")
     return folder
@@ -210,17 +212,19 @@ def test_a_frame_copied_from_another_file_is_not_believed(finished):
 
 
 def test_records_that_arrive_late_are_found(finished):
-    """Frames that appear after a first look, in pieces, count once they are whole."""
+    """Frames that appear after a first look, in pieces, count once they are whole, and not before."""
     path = finished.path / "results/0.0"
     data = path.read_bytes()
     path.write_bytes(b"")
     m = wingspan.load("ten")
     assert not m.is_done
-    assert m._keeper.results.finished == 0
-    for length in (10, len(data) - 1):
-        path.write_bytes(data[:length])
-        assert m._keeper.results.finished < 10
-    path.write_bytes(data)
+    counts = [0]
+    for *_, end in formats.whole_frames("0.0", key(finished), data, 0):
+        for stop in (end - 1, end):
+            path.write_bytes(data[:stop])
+            counts.append(m.status().counts[wingspan.ComponentStatus.COMPLETED])
+    assert counts[::2][:-1] == counts[1::2], "a frame that is cut adds nothing"
+    assert (counts[0], counts[-1]) == (0, 10)
     assert m.is_done
     assert list(m) == [x * x for x in range(10)]
 
@@ -297,8 +301,8 @@ def test_a_map_of_the_older_format_is_read(finished):
     assert m.is_done
     assert list(m) == [x * x for x in range(10)]
     done = set()
-    for name in m._keeper.results.starts:
-        done |= finished_components(m._folder.transport, key, name, 0).keys()
+    for name in starts(m):
+        done |= finished_components(FileTransport(str(m.path)), key, name, 0).keys()
     assert done == set(range(10))
     m.wait(PATIENCE)
     assert (finished.path / "rounds/0/claims").is_dir()
@@ -341,7 +345,7 @@ def test_what_another_wingspan_says_of_a_map_is_kept(finished):
     """
     path = finished.path / "map.json"
     known = json.loads(path.read_text())
-    assert json.loads(json.dumps(finished._folder.info.to_json())) == known
+    assert json.loads(json.dumps(MapInfo.from_json(known).to_json())) == known
     for later in (
         "created",
         "retries",

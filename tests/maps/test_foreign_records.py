@@ -23,6 +23,7 @@ from _on_disk import key
 from _waiting import PATIENCE
 from wingspan.cli._main import cli
 from wingspan.worker import failure, formats
+from wingspan.worker.transports import FileTransport
 
 MANY = int(os.environ.get("WINGSPAN_TEST_EXAMPLES", "60"))
 KINDS = [formats.OUTPUT, formats.ERROR, formats.STDOUT, formats.STDERR, formats.HELLO, formats.HEARTBEAT, formats.REFUSED,
@@ -226,7 +227,7 @@ def test_what_is_no_plain_file_is_no_file_of_results(unfinished: wingspan.Map, t
     looked_at()
     for name in ("2.0", "5.0"):
         with pytest.raises(OSError, match=r"."):
-            m._folder.transport.append(f"results/{name}", b"evil")
+            FileTransport(str(m.path)).append(f"results/{name}", b"evil")
     assert victim.read_text() == "mine"
     m.remove()
     assert victim.read_text() == "mine"

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import finished, processes, submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
-from wingspan.maps._results import Results
 from wingspan.pools.local_job import is_alive as has_process
 
 RUNNING, HELD, COMPLETED = ComponentStatus.RUNNING, ComponentStatus.HELD, ComponentStatus.COMPLETED
@@ -38,8 +37,7 @@ def counted(tmp_path):
 
 def workers_of(m):
     """Process ids of the workers that said hello."""
-    m._keeper.refresh()
-    return [start.facts["pid"] for start in m._keeper.results.starts.values() if start.facts]
+    return processes(m)
 
 
 def is_alive(pid):
@@ -149,8 +147,7 @@ def test_retries_need_no_client(counted):
         return x
 
     m = wingspan.map(fragile, [0, 1], pool="local", options=wingspan.Options(retries=2))
-    results = Results(m._folder)
-    until(lambda: results.poll() and sum(state == 1 for state in results.state) == 2, "both outputs")
+    until(lambda: len(finished(m)) == 2, "both outputs")
 
 
 # -- workers -------------------------------------------------------------------------------------------------
@@ -630,13 +627,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     other_python(script, check=False)
     m = wingspan.load("orphan")
-    results = Results(m._folder)
-
-    def complete():
-        results.poll()
-        return results.finished == 100
-
-    until(complete, "the map is complete")
-    pids = [start.facts["pid"] for start in results.starts.values() if start.facts]
+    until(lambda: len(finished(m)) == 100, "the map is complete")
+    pids = processes(m)
     assert pids
     until(lambda: not any(is_alive(pid) for pid in pids), "the workers end")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import change_map_json, key, plans, submissions
 from _waiting import PATIENCE, until
 from wingspan import Options
 from wingspan.errors import SettingsError, SubmitError
@@ -22,6 +22,7 @@ from wingspan.maps._needs import MOST_GROUPS, MOST_KINDS, Asked
 from wingspan.pools import get_pool
 from wingspan.pools.local import LocalPool
 from wingspan.worker import parts, rounds
+from wingspan.worker.transports import FileTransport
 
 MB = 1 << 20
 
@@ -137,14 +138,13 @@ def test_components_get_what_they_ask_for(engine) -> None:
 
 def _workers_by_needs(m: wingspan.Map) -> dict[tuple[int, int], set[int]]:
     """Which components were done by workers that had asked for so many MB and cores."""
-    results = m._keeper.results
     done = defaultdict(set)
     for entry in submissions(m):
         needs = entry.get("needs", {})
         numbers = range(entry["first"], entry["first"] + entry["count"])
         asked = needs.get("request_memory", 0) // MB, needs.get("request_cpus", 1)
         for number in m.components:
-            if results.start_of(number).number in numbers:
+            if int(m.provenance(number).worker.split(".")[0]) in numbers:
                 done[asked].add(number)
     return done
 
@@ -211,7 +211,7 @@ def test_numbers_of_refused_workers_get_new_needs(data_dir, gate, monkeypatch) -
             m._keeper._submit(LocalPool(), 1, needs={"request_cpus": 2}, for_held=False)
     m._keeper._submit(LocalPool(), 1, needs={}, for_held=False)
     assert submissions(m)[-1]["first"] == first
-    assert parts.needs_of_worker(m._folder.transport, m._folder.key, first) == {}
+    assert parts.needs_of_worker(FileTransport(str(m.path)), key(m), first) == {}
     gate.open()
     m.wait(timeout=PATIENCE)
 
@@ -292,8 +292,7 @@ def test_a_rerun_may_have_fewer_workers(data_dir, gate) -> None:
     m = wingspan.map(lambda x: x and wait(), [0] * 6, pool="local", options=Options(workers=1))
     m.wait(PATIENCE)
     m.rerun(options=Options(workers=3), components=range(6))
-    newest = m._keeper.results.plans[max(m._keeper.results.plans)]
-    assert newest.workers == 3
+    assert plans(m)[max(plans(m))].workers == 3
     assert submissions(m)[-1]["count"] == 3
     assert m.options.workers == 1
 
@@ -302,9 +301,8 @@ def test_maps_of_earlier_versions(data_dir) -> None:
     """Their workers know nothing of needs: they are read as before, and refuse other options."""
     m = wingspan.map(abs, [-1], tag="early", pool="local", options=Options(workers=1))
     m.wait(PATIENCE)
-    m._folder.update_info(needs=None)
+    change_map_json(m, needs=None)
     early = wingspan.load("early")
-    early._folder.read_info()
     with pytest.raises(MapError, match="whose workers all ask for the same"):
         early.rerun([0], options=Options(request_memory="1GB"))
     assert early[0] == 1

@@ -93,7 +93,7 @@ def test_each_worker_gets_its_share_beforehand(
     assert m.stdout(2) == "printed 2\n"
     assert [(m.output_files[x] / "file").read_text() for x in range(5)] == list("01234")
     assert sorted(Path(log).read_text().split()) == list("012334")
-    assert any("chirp is switched off" in note for note in m._folder.notes())
+    assert any("chirp is switched off" in note for note in m.status().notes)
     until(lambda: m.wait().is_done and not (m.path / "shares").exists(), "what was sent is gone")
     m.rerun([4])
     m.wait(timeout=PATIENCE)
@@ -165,8 +165,8 @@ def test_a_channel_that_fails_in_passing_is_tried_again(
     m = wingspan.map(abs, [-1, -2], tag="stumbles", pool=pool, options=Options(workers=1))
     m.wait(timeout=PATIENCE)
     assert list(m) == [1, 2]
-    (entry,) = m._folder.submissions.entries()
-    assert (entry.way, list(m._folder.notes())) == ("", [])
+    (entry,) = submissions(m)
+    assert (entry.get("way", ""), m.status().notes) == ("", ())
     assert both.exists()
 
 
@@ -205,11 +205,11 @@ def test_a_share_that_is_lost_is_done_by_others(
     options = Options(chirp=False, workers=2, block_size=2)
     m = wingspan.map(work, range(4), tag="lost", pool=pool, options=options)
     until(lambda: Path(begun, "begun-0").exists() and Path(begun, "begun-2").exists(), "both are at work")
-    (entry,) = m._folder.submissions.entries()
+    (entry,) = submissions(m)
     with pool._schedd() as schedd:
         import htcondor2
 
-        schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {entry.cluster} && ProcId == 0", ("lost", 0))
+        schedd.act(htcondor2.JobAction.Remove, f"ClusterId == {entry['cluster']} && ProcId == 0", ("lost", 0))
     until(lambda: m.status().workers.get("removed") == 1, "it is gone")
     assert m.cancel([3]) == (3,)
     assert "what they finish counts" in caplog.text

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import map_json, plans, submissions
 from _waiting import PATIENCE, until
 from wingspan import Options
 from wingspan.errors import SettingsError
@@ -57,7 +57,7 @@ def test_a_pilot_goes_on_without_anybody(data_dir, other_python) -> None:
     """Its workers do the rest, if they have enough for it, while nobody waits."""
     other_python(ALONE, "alone")
     m = wingspan.load("alone")
-    until(lambda: (m._keeper.refresh(), m._keeper.finished)[1])
+    until(lambda: m.is_done)
     assert list(m) == list(range(20, 0, -1))
     assert len(submissions(m)) == 1
 
@@ -77,7 +77,7 @@ def test_a_pilot_with_failures_and_different_needs(data_dir) -> None:
         (0, 1, 2): (300, 1),
         (3,): (400, 2),
     }
-    assert m._keeper.results.plans[max(m._keeper.results.plans)].measured["components"] == 2
+    assert plans(m)[max(plans(m))].measured["components"] == 2
 
 
 @given(st.integers(2, 60), st.data())
@@ -122,7 +122,7 @@ def test_a_pilot_of_all_is_none(data_dir) -> None:
     m = wingspan.map(abs, [-1, -2], pool="local", options=Options(pilot=5, workers=1))
     m.wait(PATIENCE)
     assert m.status().notes == ()
-    assert m._folder.info.format == 2
+    assert map_json(m)["format"] == 2
 
 
 def test_no_pilot_where_inputs_come_later(data_dir) -> None:

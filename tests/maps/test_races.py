@@ -14,6 +14,7 @@ import time
 import pytest
 
 import wingspan
+from _on_disk import key, plans, processes, starts
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._functions import pickle_function
@@ -66,9 +67,9 @@ def test_what_each_of_several_lost_workers_had_is_repaired(gate):
         options=wingspan.Options(workers=6, block_size=1),
     )
     until(lambda: all(status is RUNNING for status in m.statuses), "all run")
-    names = list(m._keeper.results.starts)
-    for start in list(m._keeper.results.starts.values()):
-        os.kill(start.facts["pid"], signal.SIGKILL)
+    names = starts(m)
+    for pid in processes(m):
+        os.kill(pid, signal.SIGKILL)
     keepers = [wingspan.load("lost")._keeper for _ in names]
     for keeper in keepers:
         keeper.refresh()
@@ -79,10 +80,9 @@ def test_what_each_of_several_lost_workers_had_is_repaired(gate):
         )
     )
     assert all(published)
-    m._keeper.refresh()
     repaired = sorted(
         component
-        for plan in m._keeper.results.plans.values()
+        for plan in plans(m).values()
         if plan.kind == rounds.REPAIR
         for first, stop in plan.ranges
         for component in range(first, stop)
@@ -94,7 +94,6 @@ def test_what_each_of_several_lost_workers_had_is_repaired(gate):
 
 def by_many_workers(m, workers, each):
     """Let `workers` more worker starts have done `each` components of `m`, one after the other."""
-    folder = m._folder
     for worker in range(workers):
         name, first = f"{worker + 1}.0", worker * each
         payloads = [pickle.dumps([component] * 50) for component in range(first, first + each)]
@@ -102,8 +101,8 @@ def by_many_workers(m, workers, each):
             formats.RECORD.pack(formats.OUTPUT, 0, 1, 0, first + at, time.time(), 0.0, 0.0, 0, len(payload))
             for at, payload in enumerate(payloads)
         ]
-        frame = formats.frame(folder.key, name, 0, headers, payloads)
-        (folder.path / "results" / name).write_bytes(frame)
+        frame = formats.frame(key(m), name, 0, headers, payloads)
+        (m.path / "results" / name).write_bytes(frame)
 
 
 def test_threads_may_read_one_map():

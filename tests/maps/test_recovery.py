@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import finished, plans, processes, starts, submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.pools.personal.processes import ProcessIdentity
+from wingspan.worker.transports import FileTransport
 
 RUNNING = ComponentStatus.RUNNING
 
@@ -118,7 +119,7 @@ def test_workers_of_a_killed_submitter_are_found(engine, other_python, tmp_path)
     assert other_python(_SUBMITTER, engine, go, check=False).returncode == -signal.SIGKILL
     found = wingspan.load("adopted")
     until(lambda: found.status().counts[RUNNING] == 2, "both run")
-    pids = [start.facts["pid"] for start in found._keeper.results.starts.values()]
+    pids = processes(found)
     wingspan.remove("adopted")
     until(lambda: not any(is_at_work(pid, found.path) for pid in pids), "no worker is left")
     # What HTCondor may still write of a job, clean takes away.
@@ -338,7 +339,7 @@ def test_a_repair_repeats_only_what_was_claimed():
     for pid in until(lambda: all(pids := told()) and pids, "both workers' process ids"):
         os.kill(pid, signal.SIGKILL)
     assert m[:] == list(range(40))
-    assert sum(plan.length for number, plan in m._keeper.results.plans.items() if number) <= 8
+    assert sum(plan.length for number, plan in plans(m).items() if number) <= 8
 
 
 @pytest.mark.parametrize("action", ["release", "vacate"])
@@ -351,8 +352,7 @@ def test_local_maps_go_on_though_nobody_waits(action):
     if action == "release":
         m.hold()
     getattr(m, action)()
-    results = wingspan.load("onward")._keeper.results
-    until(lambda: (results.poll(), results.finished == 30)[1], "the map goes on by itself")
+    until(lambda: len(finished(m)) == 30, "the map goes on by itself")
 
 
 def test_a_rerun_right_after_the_end_needs_nobody_who_waits():
@@ -360,8 +360,8 @@ def test_a_rerun_right_after_the_end_needs_nobody_who_waits():
     m = wingspan.map(abs, range(-8, 0), tag="again", pool="local")
     m.wait()
     m.rerun([1, 2])
-    results = wingspan.load("again")._keeper.results
-    until(lambda: (results.poll(), results.finished == 8)[1], "the rerun is done")
+    again = wingspan.load("again")
+    until(lambda: again.is_done, "the rerun is done")
 
 
 def test_a_map_of_an_earlier_commit_gets_workers():
@@ -385,7 +385,7 @@ m = wingspan.map(lambda x: bytes(x), [3 << 20], pool="local")
 try:
     m.wait()
 except wingspan.WorkersCannotStart as error:
-    print(len(m._keeper.results.starts), error)
+    print(len(list((m.path / "results").iterdir())), error)
 """
 
 
@@ -413,7 +413,7 @@ def test_claims_that_another_process_removes_while_they_are_read(gate, monkeypat
         component, range(3), pool="local", tag="two-readers", options=wingspan.Options(workers=1)
     )
     until(lambda: RUNNING in m.statuses, m.status)
-    transport = type(m._folder.transport)
+    transport = FileTransport
     listed = transport.names
 
     def names(self, path):
@@ -426,7 +426,7 @@ def test_claims_that_another_process_removes_while_they_are_read(gate, monkeypat
         return found
 
     monkeypatch.setattr(transport, "names", names)
-    assert not m._keeper.repair(set(m._keeper.results.starts))
+    assert not m._keeper.repair(set(starts(m)))
     monkeypatch.undo()
     assert m.wait(PATIENCE).is_done
     assert [path.name for path in (m.path / "rounds").iterdir()] == ["0"]

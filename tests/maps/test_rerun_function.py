@@ -15,6 +15,7 @@ import pytest
 
 import wingspan
 from _each_engine import use_engine
+from _on_disk import change_map_json
 from _waiting import PATIENCE
 from wingspan.maps._code import describe, what_differs
 from wingspan.worker import rounds
@@ -201,9 +202,9 @@ def test_a_map_whose_workers_know_one_function_refuses_another() -> None:
     """The worker of an older map would call its only function silently: an error instead."""
     m = wingspan.map(bad, range(2), pool="local")
     m.wait(errors_ok=True)
-    m._folder.update_info(functions=False)
+    change_map_json(m, functions=False)
     with pytest.raises(wingspan.MapError, match="cannot take another function"):
-        m.rerun([1], function=good)
+        wingspan.load(m.tag).rerun([1], function=good)
 
 
 def test_what_cannot_be_called_is_refused_before_anything_is_given_up() -> None:

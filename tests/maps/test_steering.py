@@ -13,11 +13,12 @@ from click.testing import CliRunner
 
 import wingspan
 from _each_engine import SCHEDULERS, use_engine
+from _on_disk import change_map_json, records
 from _waiting import until
 from wingspan import ComponentCancelled, ComponentStatus, ComponentTimeout, Options
 from wingspan.cli._main import cli
 from wingspan.errors import SettingsError
-from wingspan.worker import rounds
+from wingspan.worker import formats, rounds
 
 RUNNING, COMPLETED, REMOVED = ComponentStatus.RUNNING, ComponentStatus.COMPLETED, ComponentStatus.REMOVED
 
@@ -169,7 +170,7 @@ def test_a_failed_component_that_would_be_tried_again_is_left_as_it_is(gate, tmp
         raise ValueError(x)
 
     m = wingspan.map(work, range(2), pool="local", options=Options(workers=1, retries=3))
-    until(lambda: (m.status(), 0 in m._keeper.results.failed)[1], "the first error")
+    until(lambda: list(records(m, formats.ERROR)), "the first error")
     m.cancel([0, 1])
     m.wait(errors_ok=True)
     assert m._keeper.results.cancelled | set(m.errors) == {0, 1}
@@ -202,9 +203,9 @@ def test_maps_of_earlier_versions_cannot_be_told(gate):
     """Workers that would do a round of cancelled components are not given one."""
     wait = gate.wait
     m = wingspan.map(lambda x: wait(), range(2), pool="local")
-    m._folder.update_info(cancels=False)
+    change_map_json(m, cancels=False)
     with pytest.raises(wingspan.MapError, match="cannot cancel single components"):
-        m.cancel([1])
+        wingspan.load(m.tag).cancel([1])
     gate.open()
     m.wait()
 
