@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import wingspan
+from _on_disk import submissions
 from _slurm_cluster import SlurmCluster
 from _waiting import PATIENCE, until
 from wingspan.environments import load_environment
@@ -105,7 +106,7 @@ def test_slurm_builds_too(
     ) as first:
         until(lambda: len(load_runs()) == 2)
         (run,) = [one for one in load_runs() if one.name != everything.name]
-        until(lambda: run._folder.submissions.entries())
+        until(lambda: submissions(run))
         first.send_signal(signal.SIGINT)
         _, said = first.communicate(timeout=PATIENCE)
     everything.remove()

@@ -177,7 +177,7 @@ def test_another_architecture_is_asked_of_machines(environment, bundle_cache, pe
         pool=PersonalHTCondorPool(personal_pool),
         options=wingspan.Options(environment=environment, workers=0),
     )
-    m._folder.update_info(environment={**map_json(m)["environment"], "machine_requirements": asked})
+    change_map_json(m, environment={**map_json(m)["environment"], "machine_requirements": asked})
     with pytest.raises(wingspan.SubmitError, match=r"TARGET\.Arch"):
         m._keeper.add_workers(1, PersonalHTCondorPool(personal_pool))
 

@@ -50,9 +50,7 @@ def test_a_run_follows_a_map_and_a_map_follows_a_run(
     assert "it begins when the run 'second' is done" in str(third.status())
     (tmp_path / "late.txt").write_text("late")
     gate.open()
-    until(
-        lambda: third._keeper.refresh() or third._keeper.finished, lambda: (second.status(), third.status())
-    )
+    until(lambda: third.is_done, lambda: (second.status(), third.status()))
     assert third[0] == {"all.txt": "0 1 late"}
     assert second.status().state == "completed"
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import finished, processes, submissions
 from _waiting import PATIENCE, until
 from wingspan import ComponentStatus
 from wingspan.maps._folder import remove_map_folder
 from wingspan.maps._results import Results
+from wingspan.pools import get_pool
 from wingspan.pools.personal import PersonalPool
 from wingspan.pools.personal.processes import boot_id
 
@@ -71,10 +72,7 @@ def assert_complete(m):
 
 def supervisors(m):
     """Process ids of the workers that said hello and have not left."""
-    m._keeper.refresh()
-    return [
-        start.facts["pid"] for start in m._keeper.results.starts.values() if start.facts and not start.left
-    ]
+    return processes(m, have_left=False)
 
 
 def clusters(m):
@@ -130,8 +128,7 @@ def test_kill_9_of_the_submitting_python(shared_pool, other_python, tmp_path):
     assert other_python(SUBMIT, tmp_path, check=False).returncode == -signal.SIGKILL
     m = wingspan.load("faulty")
     (tmp_path / "go").touch()
-    results = Results(m._folder)
-    until(lambda: results.poll() and results.finished == N, "all results, with nobody looking after the map")
+    until(lambda: len(finished(m)) == N, "all results, with nobody looking after the map")
     assert_complete(m)
     assert len(clusters(m)) == 1
 
@@ -228,10 +225,7 @@ def test_one_held_worker_does_not_hold_the_map(shared_pool, begun, gate):
     m = begun()
     with shared_pool.activate():
         shared_pool.schedd().act(htcondor2.JobAction.Hold, f"ClusterId == {clusters(m)[0]} && ProcId == 0")
-    until(
-        lambda: len(m._keeper.jobs.held) == 1 or (not m._keeper.refresh() and m._keeper.jobs.held),
-        "one is held",
-    )
+    until(lambda: m.status().workers.get("held"), "one is held")
 
     def offered_anew():
         m._keeper.refresh()
@@ -391,7 +385,7 @@ def test_workers_tidied_away_were_not_removed_by_anybody(shared_pool, gate):
         lambda: m._keeper.tidy() or (not m._keeper.refresh() and not m._keeper.jobs.live()), "all have left"
     )
     other = wingspan.load("tidied")
-    other._keeper.refresh()
+    other.status()
     # As somebody does who reruns, and who has not submitted workers yet, or dies before.
     m._keeper.publish("rerun", range(N))
     assert other.wait(PATIENCE).is_done
@@ -442,7 +436,7 @@ def test_jobs_of_a_map_that_was_removed_before_they_are_submitted(shared_pool, m
     """
     m = wingspan.map(abs, [1], pool="personal")
     m.wait(timeout=PATIENCE)
-    pool = type(m._keeper._pool("personal"))
+    pool = type(get_pool("personal"))
     queue = pool._queue
 
     def remove_and_queue(self, schedd, description):
@@ -462,7 +456,7 @@ def test_workers_submitted_while_the_map_is_removed_do_not_stay(shared_pool, mon
     m.wait(timeout=PATIENCE)
     remover = wingspan.load(m.tag)
     taken = []
-    pool = type(m._keeper._pool("personal"))
+    pool = type(get_pool("personal"))
     submit = pool.submit
 
     def submit_and_remove(self, job):

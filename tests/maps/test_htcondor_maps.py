@@ -89,7 +89,7 @@ def test_workers_of_a_rerun_are_not_taken_for_left_over(pool, gate):
     )
     until(lambda: ComponentStatus.RUNNING in m.statuses, "some run")
     gate.open()
-    until(lambda: m._keeper.refresh() is not None and m._keeper.finished, "all are done")
+    until(lambda: m.is_done, "all are done")
     other = wingspan.load("again")
     other.rerun([7])
     m._keeper.tidy()

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import wingspan
 from _each_engine import use_engine
-from _on_disk import submissions
+from _on_disk import map_json, submissions
 from _waiting import PATIENCE, until
 from wingspan.cli.maps import status as cli_status
 from wingspan.errors import PoolError, SettingsError
@@ -124,8 +124,7 @@ def test_what_follows_a_map_is_done_in_several_pools(
     first = wingspan.map(abs, range(6), pool="local", options=options)
     if begins == "with the first output":
         m = wingspan.map(waiting_at(gate), first, pool=pools, options=options)
-        chain = m._folder.info.chain
-        assert chain is not None
+        chain = map_json(m)["chain"]
         stays = {way: facts["stay_seconds"] for way, facts in chain["by_way"].items()}
         assert stays["file"] is None, "nobody brings back a process"
         assert stays["chirp"] is not None, "HTCondor brings its workers back"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import wingspan
-from _on_disk import submissions
+from _on_disk import rounds, submissions
 from _ssh import AccessPoint, access_point, ap, one_access_point
 from _waiting import PATIENCE, until
 from wingspan.errors import PoolError, PoolUnavailable, SettingsError, WingspanError
@@ -186,7 +186,7 @@ def test_what_is_asked_of_a_map_is_done_once_though_its_connection_breaks(
     assert list(m) == [1, 4]
     has_broken = break_at("publish")
     m.rerun([0], function=lambda x: -x)
-    assert (list(m), has_broken(), len(m._keeper.results.plans)) == ([-1, 4], True, 2)
+    assert (list(m), has_broken(), len(rounds(m))) == ([-1, 4], True, 2)
     m.remove()
     free = tmp_path / "free"
     m = wingspan.map(waits_for, [str(free)] * 3, tag="added", pool=AP, options=wingspan.Options(workers=1))

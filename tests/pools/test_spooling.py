@@ -131,14 +131,14 @@ def test_one_job_that_cannot_be_retrieved_keeps_no_other_from_it(
         HTCondorWatcher, "_ask_history", lambda *args: asked.append(args[2]) or history(*args)
     )
     m = wingspan.map(lambda x: -x, range(2), pool=pool, options=wingspan.Options(workers=2))
-    (entry,) = m._folder.submissions.entries()
-    spool = f"cluster{entry.cluster}.proc1.subproc0"
-    until(lambda: not _unfinished(pool, entry.cluster), "the jobs have ended")
+    (cluster,) = [one["cluster"] for one in submissions(m)]
+    spool = f"cluster{cluster}.proc1.subproc0"
+    until(lambda: not _unfinished(pool, cluster), "the jobs have ended")
     (made,) = [one for one in far_schedd.shared.rglob(spool) if one.is_dir()]
     made.rename(made.with_name("away"))
     made.write_text("no folder")
     assert list(m) == [0, -1]
-    assert caplog.text.count(f"the output of job {entry.cluster}.1 cannot be retrieved, tried 2 times") == 1
+    assert caplog.text.count(f"the output of job {cluster}.1 cannot be retrieved, tried 2 times") == 1
     assert "condor_transfer_data -name" in caplog.text
     assert [one["count"] for one in submissions(m)] == [2, 1]
     assert asked == []
