@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform as machine
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from wingspan.environments import LockedEnvironment
     from wingspan.environments.bundles import Bundle
     from wingspan.environments.bundles.manifest import Delta
+    from wingspan.environments.needs import NeedsFacts
     from wingspan.pools._base import Pool
     from wingspan.stores import Placement
 
@@ -204,7 +204,7 @@ def machine_requirement(subdir: str, pool: Pool | None) -> str | None:
     return f'(TARGET.Arch == "{wanted}")'
 
 
-def processor_requirement(needs: Mapping[str, Any], pool: Pool | None) -> str | None:
+def processor_requirement(needs: NeedsFacts, pool: Pool | None) -> str | None:
     """The level of processors that the environment needs, as a requirement of machines.
 
     Machines of HTCondor say it since version 10 (``Microarch``).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -60,7 +61,7 @@ class ComponentError:
         return "\n".join([*lines, "", self.wingspan_error.report(), ""])
 
 
-def component_error(map: _Map, error: maps.ComponentError, facts: dict[str, Any] | None) -> ComponentError:
+def component_error(map: _Map, error: maps.ComponentError, facts: Mapping[str, Any] | None) -> ComponentError:
     """Wingspan's error as HTMap's; `facts` are what the worker said of itself."""
     facts = facts or {}
     frames = [

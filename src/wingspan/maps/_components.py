@@ -10,12 +10,15 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
 from wingspan.maps._places import Places
 from wingspan.worker import failure, formats, rounds
+
+if TYPE_CHECKING:
+    from wingspan.maps._facts import WorkerFacts
 
 __all__ = [
     "ERROR",
@@ -117,7 +120,7 @@ class WorkerStart:
     name: str
     number: int
     file: int
-    facts: dict[str, Any] | None = None
+    facts: WorkerFacts | None = None
     refused: dict[str, Any] | None = None
     component: int | None = None
     round: int = 0
@@ -151,7 +154,7 @@ class WorkerStart:
                 type(value) not in (str, int, float, type(None)) for value in facts.values()
             ):
                 raise ValueError("its description of the machine is not a table of texts and numbers")
-            self.facts = facts
+            self.facts = cast("WorkerFacts", facts)
         elif kind == formats.HEARTBEAT:
             self.component = component if component < n else None
             self.round = number

@@ -1,4 +1,6 @@
-"""The tables in ``map.json``, for type checkers: a file of another version may lack keys, or have more."""
+"""The tables in ``map.json``, in ``memo.json`` and in workers' records, for type checkers: a file of another
+version may lack keys, or have more.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,13 @@ __all__ = [
     "CodeFacts",
     "FileFacts",
     "InterpreterFacts",
+    "MemoFacts",
     "OpenFacts",
     "OptionsFacts",
+    "OriginFacts",
     "Patience",
     "StoreFacts",
+    "WorkerFacts",
 ]
 
 
@@ -124,3 +129,41 @@ class OpenFacts(TypedDict, total=False):
     workers: int
     look_seconds: float
     idle_seconds: float | None
+
+
+class WorkerFacts(TypedDict, total=False):
+    """What a start of a worker says of itself first: see `wingspan.worker.one_map`."""
+
+    host: str
+    pid: int
+    python: str
+    executable: str
+    slot: str | None
+    gpus: str | None
+    gpu: str | None
+    scratch: str
+
+
+class OriginFacts(TypedDict, total=False):
+    """A start of a worker of an earlier map, whose outputs a memo has kept; ``made`` is a Unix time."""
+
+    map: str
+    tag: str
+    made: float
+    facts: WorkerFacts
+    wingspan: str | None
+    git: Mapping[str, Any] | None
+    component: int
+
+
+class MemoFacts(TypedDict):
+    """``memo.json``: what a memo looked for, and what it found.
+
+    ``facts`` are what the digest is made of, for people. Each hit is the first component of a range, how many
+    these are, the number of their origin, and the first one's number there.
+    """
+
+    digest: str
+    facts: Mapping[str, Any]
+    origins: Mapping[str, OriginFacts]
+    hits: Sequence[tuple[int, int, int, int]]

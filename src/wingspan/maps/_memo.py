@@ -20,7 +20,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from wingspan._words import notice
 from wingspan.errors import WingspanError
@@ -42,6 +42,7 @@ from wingspan.worker.transports import FileTransport
 
 if TYPE_CHECKING:
     from wingspan.delivery.record import DeliveryFacts
+    from wingspan.maps._facts import MemoFacts, OriginFacts
     from wingspan.maps._info import MapInfo
     from wingspan.maps._own import OwnCode
     from wingspan.maps._pickled import PickledFunction
@@ -287,16 +288,16 @@ def environment_facts(delivery: DeliveryFacts | None) -> dict[str, Any]:
 # -- what a map leaves ---------------------------------------------------------------------------------------
 
 
-def facts_of(folder: Path) -> Mapping[str, Any] | None:
+def facts_of(folder: Path) -> MemoFacts | None:
     """What ``memo.json`` says; None: the map was made without a memo, or the file is not whole."""
     try:
         plain = json.loads((folder / _FACTS).read_bytes())
-        return plain if isinstance(plain, dict) and "digest" in plain else None
+        return cast("MemoFacts", plain) if isinstance(plain, dict) and "digest" in plain else None
     except (OSError, ValueError):
         return None
 
 
-def hits_of(facts: Mapping[str, Any], component: int) -> dict[str, Any] | None:
+def hits_of(facts: MemoFacts, component: int) -> OriginFacts | None:
     """Where the output of a component was taken from when the map was made; None: it was not there."""
     for first, count, origin, there in facts["hits"]:
         if first <= component < first + count:
@@ -344,7 +345,7 @@ def keep_outputs(path: Path, kept: Store | None = None, results: Results | None 
         _tell(trouble, f"outputs of the map in {path} are not kept for others")
 
 
-def _keep(folder: MapFolder, facts: Mapping[str, Any], kept: Store, results: Results) -> None:
+def _keep(folder: MapFolder, facts: MemoFacts, kept: Store, results: Results) -> None:
     keys, digest = keys_of(folder.path), bytes.fromhex(facts["digest"])
     if len(keys) != folder.n or not kept.is_of(folder.path, digest, b"".join(keys)):
         kept.settle(folder.path)  # nobody knows what its outputs belong to

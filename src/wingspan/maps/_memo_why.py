@@ -10,6 +10,7 @@ from wingspan.maps._memo import facts_of, hits_of, keep_outputs, keys_of, store
 from wingspan.maps._memo_store import Trouble
 
 if TYPE_CHECKING:
+    from wingspan.maps._facts import MemoFacts
     from wingspan.maps._folder import MapFolder
 
 __all__ = ["why"]
@@ -45,7 +46,7 @@ def why(folder: MapFolder, component: int) -> str:
     return f"computed: {_obstacle(facts, others)}"
 
 
-def _obstacle(facts: Mapping[str, Any], others: list[dict[str, Any]]) -> str:
+def _obstacle(facts: MemoFacts, others: list[dict[str, Any]]) -> str:
     """What kept an output from being taken; `others` are functions that outputs are kept of."""
     mine, digest = facts["facts"], bytes.fromhex(facts["digest"])
     strangers = [one for one in others if one["digest"] != digest]

@@ -331,11 +331,8 @@ class Outputs(Sequence[Any]):
             return_exceptions: Give the exception of a component that failed instead of raising it.
             timeout: Seconds (or a timedelta) for the whole iteration.
         """
-        arrivals, left, deadline = (
-            Arrivals(self._keeper.results, self._is_final),
-            len(self),
-            deadline_of(timeout),
-        )
+        arrivals = Arrivals(self._keeper.results, self._is_final)
+        left, deadline = len(self), deadline_of(timeout)
         while left:
             for component in arrivals.take():
                 left -= 1
@@ -426,11 +423,8 @@ class Outputs(Sequence[Any]):
         self, *, with_inputs: bool = False, return_exceptions: bool = False, timeout: Timeout = None
     ) -> AsyncIterator[Any]:
         """`iter_as_available` for asyncio."""
-        arrivals, left, deadline = (
-            Arrivals(self._keeper.results, self._is_final),
-            len(self),
-            deadline_of(timeout),
-        )
+        arrivals = Arrivals(self._keeper.results, self._is_final)
+        left, deadline = len(self), deadline_of(timeout)
         while left:
             for component in arrivals.take():
                 left -= 1

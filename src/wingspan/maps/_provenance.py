@@ -119,7 +119,7 @@ def provenance(folder: MapFolder, results: Results, component: int) -> Provenanc
         "lock": delivery.get("digest") or delivery.get("bundle_sha256"),
         "kind": delivery.get("kind"),
     }
-    git = read_commit(folder.path)
+    git: Mapping[str, Any] | None = read_commit(folder.path)
     known: dict[str, Any] = {"wingspan": info.wingspan}
     if state:
         measures, start = results.measures(component), results.start_of(component)
