@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -83,8 +84,8 @@ def hash_file(
         progress: Called with the number of bytes of each piece.
     """
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with Path(path).open("rb", buffering=0) as file:
-        buffer = bytearray(CHUNK)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - thousands of files of an environment
+        buffer = bytearray(min(CHUNK, os.fstat(file.fileno()).st_size) or CHUNK)
         view = memoryview(buffer)
         while count := file.readinto(buffer):
             digest.update(view[:count])

@@ -14,6 +14,7 @@ import json
 import operator
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -196,7 +197,7 @@ def _groups(root: Path, inside: str, archives: Sequence[Archive]) -> list[tuple[
         }
         label = f"{package.name} {package.version} {package.build or '(PyPI)'}"
         owned[label] = sorted(available & {f"{inside}/{name}" for name in names})
-        sizes[label] = sum(os.lstat(root / name).st_size for name in owned[label])
+        sizes[label] = sum(os.lstat(f"{root}/{name}").st_size for name in owned[label])
     large = sorted((label for label in owned if sizes[label] > _OWN_LAYER), key=lambda label: -sizes[label])
     large = sorted(large[:_MOST_LAYERS])
     groups = [("the base", [n for n in everything if not n.startswith(f"{inside}/")])]
@@ -230,9 +231,10 @@ def _layer(root: Path, names: list[str], what: str) -> _Layer:
     folder = cache_folder("layers")
     state = hashlib.sha256(_LAYER_FORMAT)
     for name in names:
-        status = os.lstat(root / name)
-        link = os.readlink(root / name) if os.path.islink(root / name) else ""  # noqa: PTH114, PTH115
-        content = "" if link or not os.path.isfile(root / name) else hash_file(root / name)  # noqa: PTH113
+        path = f"{root}/{name}"  # thousands of them: a Path costs as much as to read a small file
+        status = os.lstat(path)
+        link = os.readlink(path) if stat.S_ISLNK(status.st_mode) else ""  # noqa: PTH115
+        content = hash_file(path) if stat.S_ISREG(status.st_mode) else ""
         state.update(f"{name}\0{status.st_mode:o}\0{link}\0{content}\n".encode())
     key = state.hexdigest()
     blob, note = folder / f"{key}.tar.gz", folder / f"{key}.json"
