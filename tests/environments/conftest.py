@@ -91,6 +91,14 @@ def _kept(parent: Path, name: str, origin: bytes) -> Path:
 
 
 @pytest.fixture(scope="session")
+def kept_folder() -> Callable[[str, bytes], Path]:
+    """Answers a folder of the user's cache for the channel of this name that is made of what is given as
+    bytes; it may be empty still.
+    """
+    return lambda name, origin: _kept(_once("channels"), name, origin)
+
+
+@pytest.fixture(scope="session")
 def local_channel() -> Path:
     """The channel that tools/local_channel.py builds: CPython, NumPy, SciPy, scikit-learn, prefix-probe; and
     PyZMQ, which has compiled modules and libraries of its own as NumPy has, and a twentieth of its size.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +90,29 @@ def test_it_needs_what_the_wheel_needs() -> None:
 
 
 @pytest.fixture(scope="module")
-def built(local_channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def channel(kept_folder: Callable[[str, bytes], Path]) -> Path:
+    """A channel of what Wingspan needs, kept in the user's cache."""
+    tools = [ROOT / "tools" / name for name in ("local_channel.py", "conda_package.py")]
+    code = b"".join(tool.read_bytes() for tool in tools)
+    kept = kept_folder("needed", code + CHANNEL.encode() + " ".join(NEEDED).encode())
+    wheels = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / "example-wheels"
+    with Path(f"{wheels}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (kept / "noarch").is_dir():
+            with tempfile.TemporaryDirectory(prefix=".channel-", dir=kept.parent) as name:
+                new = Path(name, "channel")
+                words = [sys.executable, "-c", CHANNEL, str(ROOT / "tools"), str(new), str(wheels), *NEEDED]
+                subprocess.run(words, capture_output=True, check=False)
+                assert (new / "noarch/repodata.json").is_file()
+                new.replace(kept)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def built(local_channel: Path, channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, which rattler-build has built and tested."""
     pytest.importorskip("rattler_build")
     folder = tmp_path_factory.mktemp("recipe")
-    wheels = platformdirs.user_cache_path("wingspan-tests", ensure_exists=True) / "example-wheels"
-    channel = folder / "channel"
-    words = [sys.executable, "-c", CHANNEL, str(ROOT / "tools"), str(channel), str(wheels), *NEEDED]
-    subprocess.run(words, capture_output=True, check=False)
-    assert (channel / "noarch/repodata.json").is_file()
     words = [
         sys.executable,
         "-c",
@@ -118,19 +135,21 @@ def test_rattler_build_makes_a_package_that_works(built: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_pixi_workspace_that_depends_on_wingspan(built: Path, local_channel: Path, tmp_path: Path) -> None:
+def test_a_pixi_workspace_that_depends_on_wingspan(
+    built: Path, local_channel: Path, channel: Path, tmp_path: Path
+) -> None:
     """The example's program makes its map from inside the locked environment, and its workers have it too."""
-    channel, workspace, prefix = tmp_path / "channel", tmp_path / "study", tmp_path / "prefix"
-    for package in [*(built.parents[2] / "channel").rglob("*.conda"), *local_channel.rglob("*.conda"), built]:
-        place = channel / package.parent.name / package.name
+    joined, workspace, prefix = tmp_path / "channel", tmp_path / "study", tmp_path / "prefix"
+    for package in [*channel.rglob("*.conda"), *local_channel.rglob("*.conda"), built]:
+        place = joined / package.parent.name / package.name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.exists() or shutil.copyfile(package, place)
     shutil.copytree(ROOT / "examples/pixi", workspace)
     manifest = (workspace / "pixi.toml").read_text(encoding="utf-8")
-    words = [sys.executable, "-c", LOCK, str(ROOT / "tools"), str(channel), str(workspace), str(prefix)]
+    words = [sys.executable, "-c", LOCK, str(ROOT / "tools"), str(joined), str(workspace), str(prefix)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (workspace / "pixi.toml").write_text(manifest.replace("conda-forge", channel.as_uri()), encoding="utf-8")
+    (workspace / "pixi.toml").write_text(manifest.replace("conda-forge", joined.as_uri()), encoding="utf-8")
     done = subprocess.run(
         [prefix / "bin/python", "study.py", "local"],
         cwd=workspace,
