@@ -200,14 +200,20 @@ def nothing_is_left(folder: Path) -> None:
 @pytest.mark.apptainer
 @pytest.mark.parametrize("ordinary", [False, True])
 def test_by_apptainer(
-    ordinary: bool, build: Build, job_folder: Path, apptainer: str, as_ordinary_user: AsUser
+    ordinary: bool,
+    build: Build,
+    build_little: Callable[..., Bundle],
+    job_folder: Path,
+    apptainer: str,
+    as_ordinary_user: AsUser,
 ) -> None:
     """Apptainer runs it where it is there, as root and as an ordinary user: folder, variables and uid are
     the job's.
     """
+    bundle = build_little("wheels") if ordinary else build("wheels", "oci")
     path = f"{Path(apptainer).parent}:/usr/bin:/bin"
     user = as_ordinary_user if ordinary else list
-    done = run(build("wheels", "oci"), ["python", "-c", PROBE], job_folder, path=path, user=user)
+    done = run(bundle, ["python", "-c", PROBE], job_folder, path=path, user=user)
     uid, inside = answered(done, job_folder)
     assert uid == (65534 if ordinary and os.geteuid() == 0 else os.geteuid())
     assert inside.endswith("/root")
