@@ -19,7 +19,7 @@ from wingspan.environments.lock import LockedPlatform, normalize
 from wingspan.environments.manifest_reader import read_manifest
 from wingspan.environments.wheel_tags import markers
 from wingspan.errors import SettingsError
-from wingspan.notebooks.images import FLAVOURS, ImageError, build_image, write_recipe
+from wingspan.notebooks.images import FLAVOURS, ImageError, _site_packages, build_image, write_recipe
 
 PLATFORM = LockedPlatform(name="linux-64", subdir="linux-64")
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +107,18 @@ def test_a_recipe_without_a_lock_says_what_to_do(flavour: str, tmp_path: Path) -
         refused.value.hint
         == f"wingspan image recipe {flavour} FOLDER, then pixi lock there, then wingspan image build FOLDER"
     )
+
+
+def test_wingspan_goes_where_the_python_of_the_lock_finds_it(tmp_path: Path) -> None:
+    """A free-threaded Python has its packages in another folder, which the lock names."""
+    write_recipe("base", tmp_path)
+    lock = tmp_path / "pixi.lock"
+    text = lock.read_text()
+    usual = _site_packages(load_environment(tmp_path, platform="linux-64"))
+    assert f"python_site_packages_path: {usual}\n" in text
+    lock.write_text(text.replace(usual, "lib/python3.13t/site-packages"))
+    free = load_environment(tmp_path, platform="linux-64")
+    assert _site_packages(free) == "lib/python3.13t/site-packages"
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ def build_image(
         # PyPI's package of that name holds the bindings only.
         trees = [] if _has(env, "htcondor", kind="conda") else [("HTCondor", _htcondor(progress))]
         if not _has(env, "wingspan"):
-            trees.append((f"Wingspan {__version__}", _wingspan(work / "wingspan", str(env.python))))
+            trees.append((f"Wingspan {__version__}", _wingspan(work / "wingspan", _site_packages(env))))
         trees.append(("entry point, user, health check", _service(work / "service")))
         made = work / "image"
         digest = derive_image(bundle.path, made, trees, _settings(), title)
@@ -294,12 +294,21 @@ def _write(root: Path, name: str, content: bytes, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def _wingspan(root: Path, python: str) -> Path:
-    """This Wingspan, where the environment's Python finds it."""
+def _site_packages(env: LockedEnvironment) -> str:
+    """Where the environment's Python has its packages, below the environment. A free-threaded one says so:
+    ``lib/python3.13t/site-packages``.
+    """
+    python = env.package("python")
+    place = getattr(python.record, "python_site_packages_path", None) if python is not None else None
+    return str(place or f"lib/python{env.python}/site-packages")
+
+
+def _wingspan(root: Path, below: str) -> Path:
+    """This Wingspan, in the folder `below` the environment, where its Python finds it."""
     import wingspan
 
     package = Path(wingspan.__file__).parent
-    site = f"{_PREFIX}/lib/python{'.'.join(python.split('.')[:2])}/site-packages"
+    site = f"{_PREFIX}/{below}"
     for path in sorted(package.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -33,6 +34,7 @@ from wingspan.environments.bundles.errors import (
     UnsafeBundle,
     UnsafePackage,
 )
+from wingspan.environments.bundles.kinds.derived import derive_image
 from wingspan.environments.bundles.kinds.oci import dockerfile
 from wingspan.environments.bundles.kinds.sif import definition_file
 from wingspan.environments.bundles.kinds.squashfs import trailer
@@ -863,3 +865,13 @@ def test_an_image_whose_list_makes_no_sense_is_damaged(listed: bytes, tmp_path: 
                 tar.addfile(member, io.BytesIO(data))
         with pytest.raises(BundleDamaged):
             unpack_bundle(path, tmp_path / "target")
+
+
+@pytest.mark.parametrize("name", ["bin/.wh.python", "lib/.wh..wh..opq", "lib/.wh.d/x"])
+def test_no_file_of_an_image_removes_another_one(name: str, tmp_path: Path) -> None:
+    """By a name that begins with ``.wh.`` engines remove a file: it is refused, and named."""
+    place = tmp_path / "tree" / name
+    place.parent.mkdir(parents=True)
+    place.touch()
+    with pytest.raises(BuildFailed, match=re.escape(name.rpartition("/x")[0] or name)):
+        derive_image(tmp_path / "none", tmp_path / "made", [("code", tmp_path / "tree")], {}, "title")

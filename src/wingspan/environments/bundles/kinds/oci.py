@@ -22,6 +22,7 @@ from typing import Any
 
 import attrs
 
+from wingspan.environments.bundles.errors import BuildFailed
 from wingspan.environments.bundles.linked.claims import claimed_files, compiled
 from wingspan.environments.bundles.manifest import Manifest
 from wingspan.environments.bundles.packages.fetch import Archive
@@ -211,10 +212,22 @@ def _groups(root: Path, inside: str, archives: Sequence[Archive]) -> list[tuple[
 
 
 def _names(root: Path) -> list[str]:
-    """Every file and link, and the folders with nothing in them."""
+    """Every file and link, and the folders with nothing in them.
+
+    Raises:
+        BuildFailed: One has a name by which engines remove a file of a layer below (OCI image specification,
+            "Whiteouts").
+    """
     found = []
     for folder, folders, files in os.walk(root):
         relative = os.path.relpath(folder, root)
+        for name in (*folders, *files):
+            if name.startswith(".wh."):
+                raise BuildFailed(
+                    f"{os.path.join(relative, name)!r} of the environment cannot be in an image: by a name that begins "  # noqa: PTH118 - text
+                    "with '.wh.' engines remove the file of that name",
+                    hint="choose another kind than oci, or ask the package's author why the file has such a name",
+                )
         start = "" if relative == "." else f"{relative}/"
         found += [start + name for name in files]
         found += [start + name for name in folders if Path(folder, name).is_symlink()]
