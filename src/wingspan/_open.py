@@ -44,7 +44,7 @@ class OpenFiles:
         for (number, other_name), reference in doomed:
             found = reference()
             if found is not None and not self._close(found, other_name):
-                with self._lock:  # it is in use: the next one who opens something looks again
+                with self._lock:  # it is in use: it is looked at again when the next file is opened
                     self._open.setdefault((number, other_name), reference)
 
     def forget(self, owner: Any, name: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""pandas, for whoever asks for a table: nothing else of Wingspan needs it."""
+"""pandas, which only tables need: it is imported when one is asked for."""
 
 from __future__ import annotations
 

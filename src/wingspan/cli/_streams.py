@@ -92,7 +92,7 @@ def _streams(
     one: Run, numbers: Sequence[int], only_errors: bool, tail: int | None
 ) -> dict[int, list[_Stream]]:
     which = ("err",) if only_errors else ("out", "err")
-    # One job of several says by its number alone whose lines these are.
+    # Of several jobs, the number alone says which one has printed these lines.
     width = len(str(max(numbers)))
     return {
         number: [

@@ -89,7 +89,7 @@ def _own_files(lock: Path) -> dict[str, Path]:
 
     try:
         places = dict.fromkeys(_FOLDERS.findall(lock.read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # whoever reads the lock says what is wrong with it
+    except (OSError, ValueError):  # what is wrong with the lock is said where it is read
         return {}
     found: dict[str, Path] = {}
     for place in places:

@@ -8,7 +8,7 @@ __all__ = ["LintError", "LintWarning"]
 
 
 class LintError(WingspanError, ValueError):
-    """A file that cannot be read, or of which nobody can tell what it is."""
+    """A file that cannot be read, or whose kind cannot be told."""
 
     exit_code = 2
 

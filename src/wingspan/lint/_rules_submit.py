@@ -24,7 +24,7 @@ _PER_JOB = re.compile(
 
 
 def _lost(submit: SubmitFile) -> Iterator[tuple[Command, Command]]:
-    """Pairs of commands of one name of which the first is lost."""
+    """Pairs of commands of one name: the second replaces the first, which is lost."""
     last: dict[tuple[str, bool], Command] = {}
     for command in () if submit.is_template else submit.commands:
         key = (command.key, command.custom)

@@ -24,7 +24,7 @@ _CLOSES = {'"': '"', "((": "))", "(": ")", "=(": ")", "${": "}", '${"': "}"}
 _HEREDOC = re.compile(
     r"<<(?P<dash>-?)[ \t]*(?:(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)|\\?(?P<word>[\w.+-]+))"
 )
-#: What is told to whoever reads the output, and not executed: up to what is executed, redirected, or the end
+#: What is printed for people, and not executed: up to what is executed, redirected, or the end
 #: of the command.
 _SAID = re.compile(r"(?:^|(?<=[\s;&|({]))(?:echo|printf)\s")
 _TOLD = re.compile(r"""[^"'`;&|<>()$\\]+|\\.|\$(?!\()|"(?:[^"\\`$]|\\.|\$(?!\())*"|'[^']*'""", re.DOTALL)

@@ -148,7 +148,7 @@ def _files_in(pickles: Iterable[Pickled]) -> Iterator[tuple[str, Any]]:
     for pickled in pickles:
         collected = rebuild.arrivals[0] = _Collected()
         try:
-            with contextlib.suppress(Exception):  # it cannot be read here: whoever wants its value is told
+            with contextlib.suppress(Exception):  # unreadable here: who wants its value is told
                 pickled.load()
         finally:
             rebuild.arrivals[0] = None

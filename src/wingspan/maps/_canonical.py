@@ -56,7 +56,7 @@ def canonical(value: Any, *, by_value: Callable[[str], bool], spread: bool = Fal
 
 
 class _Sink:
-    """A file of which only the digest is kept."""
+    """A file whose content is not kept, only its digest."""
 
     def __init__(self) -> None:
         self.hash = hashlib.blake2b(digest_size=DIGEST_BYTES)

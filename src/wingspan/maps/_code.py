@@ -205,7 +205,7 @@ class _Enough(Exception):
 
 
 class _Sink:
-    """A file of which only the digest is kept."""
+    """A file whose content is not kept, only its digest."""
 
     def __init__(self) -> None:
         self.hash = (

@@ -332,7 +332,7 @@ class Components:
                 self.retryable.add(component)
 
     def settle_run(self, low: int, high: int, file: int, number: int, header: int, payload: int) -> None:
-        """As `settle`, for outputs of components ``low … high - 1``, of which none has a record so far."""
+        """As `settle`, for outputs of components ``low … high - 1``, none of which has a record so far."""
         length = high - low
         self.state[low:high] = bytes([OUTPUT]) * length
         place = self.places.add(file, number, header, payload, low, length)

@@ -144,7 +144,7 @@ class MapFolder:
             end = self.transport.read("inputs.idx", 8, max(0, size - size % 8 - 8))
             seen = self.transport.modified(coming.OWNER)
         except FileNotFoundError:
-            return False  # it was removed, or is damaged: whoever reads on will see
+            return False  # it was removed, or is damaged: reading it tells
         closed = end == coming.CLOSED.to_bytes(8, "little")
         self._counted = min(coming.MOST, size // 8 - 1 - closed)
         if closed:
@@ -396,7 +396,7 @@ class MapFolder:
                 return first
 
     def open_reservations(self) -> dict[int, tuple[str, str | None]]:
-        """Workers that were reserved and of which no submission is known: kind and place of the pool, by
+        """Workers that were reserved, and that are in no known submission: kind and place of the pool, by
         number of the first."""
         told = {submission.first for submission in self.submissions.entries()}
         found: dict[int, tuple[str, str | None]] = {}

@@ -448,7 +448,7 @@ class Keeper(Follows, Here):
             self._follow(ev.Wanted(action, reason))
 
     def remove_for_good(self, reason: str) -> None:
-        """Remove all jobs because the map itself goes; whoever waits for it elsewhere is told that."""
+        """Remove all jobs because the map itself goes; processes that wait for it are told that."""
         self.act("remove", reason, for_good=True)
 
     def wait_for_the_end(self) -> None:

@@ -126,7 +126,7 @@ class KeeperState(Answers):
         """Jobs of the newest submission that somebody has removed, if no job of the map is left."""
         if self.jobs.live() or not self.jobs.by_worker:
             return []
-        # External workers may be taken away by whoever submitted them: others may come.
+        # External workers may be removed by the person who submitted them, who may submit others.
         own = [entry for entry in self.entries if not entry.external]
         if not own:
             return []

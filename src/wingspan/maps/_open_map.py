@@ -87,7 +87,7 @@ class CallFuture(Future[Any]):
             self.begin()
             return False
         super().cancel()
-        self.set_running_or_notify_cancel()  # whoever waits for it is told
+        self.set_running_or_notify_cancel()  # what waits for it is told
         return True
 
     def begin(self) -> None:

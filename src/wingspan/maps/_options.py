@@ -26,7 +26,7 @@ __all__ = ["Options", "default_options", "option_names"]
 _Value = TypeVar("_Value")
 #: One value for each component, or a function that says it of the input.
 EachOf: TypeAlias = Sequence[_Value] | Callable[..., _Value]
-#: What a worker asks for where nobody says anything.
+#: What a worker asks for by default.
 _USUAL = {"request_cpus": 1, "request_gpus": 0}
 
 
@@ -313,7 +313,7 @@ def _by_name(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, 
     return {**{name: value for name, value in earlier.items() if name.lower() not in again}, **later}
 
 
-#: Options of which a later layer replaces only a part.
+#: Options that a later layer replaces only in part.
 _JOINED: dict[str, Callable[[Any, Any], Any]] = {
     "custom": _by_name,
     "submit": _by_name,

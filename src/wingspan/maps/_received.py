@@ -32,7 +32,7 @@ __all__ = ["received"]
 
 
 def received(temporary: Path, pool: Pool, progress: Progress = NO_PROGRESS) -> Map:
-    """Put a map in place of which everything was received, and submit its workers.
+    """Put a map in place that was received as a whole, and submit its workers.
 
     Args:
         temporary: The folder with all its files.

@@ -42,7 +42,7 @@ _ERRORS_AT_ONCE, _KINDS = 200, 20
 
 
 class MapSource:
-    """One map. It has a reader of its own: whoever holds the `Map` is not disturbed.
+    """One map. It has a reader of its own, so that the user's `Map` object is not changed.
 
     Args:
         shown: A `wingspan.Map`, whose module imports this one.
@@ -304,7 +304,7 @@ def _actions(status: MapStatus) -> tuple[str, ...]:
 
 
 def _written(pickled: Pickled, load: Callable[[], Any], how: str) -> str:
-    """How Python writes a value. A large one is not read into the memory of whoever only looks."""
+    """How Python writes a value. A large one is not read into memory only to be shown."""
     if pickled.is_large:
         return f"it is large: {how} reads it"
     try:

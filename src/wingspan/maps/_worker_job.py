@@ -37,7 +37,7 @@ __all__ = [
 
 
 def output_name(first: int, process: int | str, ending: str) -> str:
-    """Name of the file that worker `process` of a submission writes to, the first of which is `first`."""
+    """Name of the file that worker `process` of a submission writes to; its first worker is `first`."""
     return f"{first}+{process}.{ending}" if first else f"{process}.{ending}"
 
 

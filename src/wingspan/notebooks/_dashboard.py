@@ -20,7 +20,7 @@ __all__ = ["AllMapsAndRuns", "Everything", "dashboard"]
 
 
 class Everything:
-    """All maps and runs; each is opened once, by whoever asks first."""
+    """All maps and runs; each is opened once, when a page first asks for it."""
 
     def __init__(self) -> None:
         self._known: dict[str, Live] = {}

@@ -104,7 +104,7 @@ def write_recipe(flavour: str, folder: Path) -> list[Path]:
         written.append((target, entry.read_bytes()))
     folder.mkdir(parents=True, exist_ok=True)
     for target, content in written:
-        target.write_bytes(content)
+        trust.write_whole(str(target), content, mode=0o644)
     return [target for target, _ in written]
 
 

@@ -180,7 +180,7 @@ class Pool(Protocol):
         ...
 
     def default_workers(self, count: int) -> int:
-        """How many workers a map of `count` components gets when nobody says."""
+        """How many workers a map of `count` components gets by default."""
         ...
 
     def largest_submission(self, count: int) -> int:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTCondorPool", "PersonalHTCondorPool"]
 
-#: Workers of a map when nobody says how many, on a pool of unknown size. Those that find no work end at once.
+#: Workers of a map by default, on a pool of unknown size. Those that find no work end at once.
 DEFAULT_WORKERS = 1000
 #: JobStatus of jobs that are on a machine: running, transferring output, suspended.
 _ON_MACHINE = frozenset({2, 6, 7})

@@ -258,7 +258,7 @@ class SpoolWatcher(HTCondorWatcher):
             elif job in completed - here:
                 trouble = self._troubles.get(job)
                 if trouble is None or not trouble.is_final:
-                    continue  # whoever hears that a job has ended finds here what it has made
+                    continue  # what hears that a job has ended finds here what it has made
                 reason = f"its output cannot be retrieved: {trouble.why}"
                 event = attrs.evolve(told, code=None, reason=reason)
             if job in completed:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SlurmPool"]
 
-#: Workers of a map when nobody says how many. Fewer than with HTCondor: sites limit the jobs that one person
+#: Workers of a map by default. Fewer than with HTCondor: sites limit the jobs that one person
 #: may have (MaxSubmitJobs).
 DEFAULT_WORKERS = 100
 #: How often a command is repeated for tasks that it has left out: they may have changed before it came.

@@ -212,7 +212,7 @@ class Waiting:
 
 
 def why_tasks_wait(tasks: Iterable[Task]) -> Waiting | None:
-    """Why tasks wait of which none runs, or are started again and again; None: nothing unusual.
+    """Why tasks wait while none runs, or are started again and again; None: nothing unusual.
 
     >>> print(why_tasks_wait([Task(cluster="7", number=0, state=JobState.IDLE, because="Priority")]).message)
     1 job waits: other jobs come first (Priority)

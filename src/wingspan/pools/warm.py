@@ -216,8 +216,9 @@ class WarmWorkers(LocalPool):
     def _spawn(
         self, command: Sequence[str], idle_folder: Path, count: int, environ: dict[str, str], stderr: str
     ) -> list[socket.socket]:
-        """Start `count` workers as children of nobody: a process that waits for their end must not find
-        zombies.
+        """Start `count` workers that are no children of this process.
+
+        Children that have ended stay as zombies, and seem alive to a process that waits for their end.
         """
         orphans = ["/bin/sh", "-c", '"$@" & ', "sh", *command]
         return super()._spawn(orphans, idle_folder, count, environ, stderr)

@@ -244,7 +244,7 @@ def refuse_without_outputs(earlier: Earlier) -> None:
         return
     try:
         spec = RunFolder(earlier.path).spec
-    except RunError:  # whoever follows it says so
+    except RunError:  # what follows the run says so
         return
     if spec.outputs and set(spec.outputs) <= set(spec.destinations):
         url = next(iter(spec.destinations.values()))

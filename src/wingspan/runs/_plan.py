@@ -48,7 +48,7 @@ __all__ = ["Plan", "plan_run", "programs_of", "with_environment"]
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A run that was planned, and of which nothing is written yet.
+    """A run that was planned, and is not on disk yet.
 
     Attributes:
         spec: The run.

@@ -27,7 +27,7 @@ def _state(job: RunJob) -> str:
 
 
 class RunSource:
-    """One run. It has a reader of its own: whoever holds the `Run` is not disturbed.
+    """One run. It has a reader of its own, so that the user's `Run` object is not changed.
 
     Args:
         shown: A `wingspan.Run`, whose module imports this one.

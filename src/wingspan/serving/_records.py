@@ -23,7 +23,7 @@ __all__ = ["Record"]
 
 #: Seconds for which the process is waited for that carries the request out: it may build an environment.
 _PATIENCE = 3600.0
-#: So long a record is kept whose asker was not heard of again (s).
+#: How long a record is kept if the laptop that asked does not come back (s).
 _KEPT_SECONDS = 86400.0
 
 

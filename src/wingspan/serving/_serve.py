@@ -156,7 +156,7 @@ class _Server:
                 signal.alarm(_IDLE_SECONDS)
                 what, data = read_message(self._into)
                 signal.alarm(0)
-                self._out.is_awaited = True  # also by who sends a file: a question follows
+                self._out.is_awaited = True  # also while it sends a file: it asks next
                 self._arriving.heard()
                 self._once.heard()
             except Broken:

@@ -351,7 +351,7 @@ class Store:
         progress.finish(task)
 
     def objects(self) -> list[StoredObject]:
-        """The objects in the store, by name. Other people's files, whose names say no content, are passed
+        """The objects in the store, by name. Other people's files, whose names contain no digest, are passed
         over.
         """
         entries = {entry.name: entry for entry in self.backend.entries()}

@@ -162,7 +162,7 @@ class Live:
         try:
             seen(view)
         except Exception:  # noqa: BLE001 - one view must not end the others
-            # Whoever looked is gone (a closed browser, a kernel that ends): others go on.
+            # One that looked is gone (a closed browser, a kernel that ends): the others go on.
             _log.debug("a view of %s is gone", self.source.key, exc_info=True)
             with self._lock:
                 self._watchers.pop(number, None)

@@ -31,7 +31,7 @@ __all__ = ["Dashboard"]
 
 _log = logging.getLogger("wingspan")
 
-#: Seconds between two lines on a quiet connection: whoever is gone is noticed then.
+#: Seconds between two lines on a quiet connection: a browser that is gone is noticed then.
 _QUIET = 15.0
 #: What a browser may ask for at most, bytes.
 _MOST_ASKED = 1 << 16
@@ -281,7 +281,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        # Only the newest counts: whoever reads slowly misses some.
+        # Only the newest counts: a browser that reads slowly misses some.
         views: queue.Queue[View] = queue.Queue(maxsize=1)
 
         def seen(view: View) -> None:

@@ -268,7 +268,7 @@ class Caller(object):
             end = clock()
             at = stop
             try:
-                # Whoever prints past Python's streams, or leads descriptors elsewhere, is told by itself.
+                # A component that prints past Python's streams, or redirects descriptors, is told by itself.
                 silent = seek(1, 0, 2) == out_at and seek(2, 0, 2) == err_at
             except OSError:
                 silent = False

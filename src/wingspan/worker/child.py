@@ -72,7 +72,7 @@ class Chunk(object):
         return itertools.chain((head + bounds,), self.inputs.pieces(self.indices[0]))
 
     def parts(self, is_unwanted: "Callable[[int], bool]") -> "List[Chunk]":
-        """This chunk, of which nothing is done, without components that nobody wants any more."""
+        """This chunk, which nobody has begun, without the components that were cancelled."""
         found = []
         begin = 0
         for end in range(len(self.indices) + 1):

@@ -255,7 +255,7 @@ class ChirpTransport(object):
             finally:
                 self._close(descriptor)
         except self._error as error:
-            # Such as a full disk there: whoever asked for it is told, and the worker goes on.
+            # Such as a full disk there: the caller is told, and the worker goes on.
             raise OSError("%s: %s: %s" % (path, type(error).__name__, error))
 
     def remove(self, path: "str") -> "None":

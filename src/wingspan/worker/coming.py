@@ -116,7 +116,7 @@ class Coming(Pace):
 
     #: What is done is told at once, and nothing is claimed beside it.
     alone = True
-    #: Whoever appends inputs submits workers for them.
+    #: Workers for further inputs are submitted by the program that appends these.
     comes_back = False
 
     def look(self) -> "None":

@@ -12,9 +12,8 @@ claim, a signed line each, written before the claim. ``settled.…`` says that a
 had claimed, ``failed.…`` which components have failed and may be tried again; these are empty files with
 signed names.
 
-A round of a map that is complete is *folded*: claims and takes go, the plan stays. Who finds no folder for
-claims knows that there is nothing left to claim. Whatever else there is to know of the past is in the
-results.
+A round of a map that is complete is *folded*: claims and takes go, the plan stays. Where there is no folder
+for claims, nothing is left to claim. All else that is known of the past stands in the results.
 """
 
 import hashlib
@@ -34,8 +33,8 @@ INITIAL = "initial"
 RERUN = "rerun"  # the owner wants them again: what older rounds made no longer counts
 RETRY = "retry"  # they failed and may try again: an older error no longer counts
 CANCEL = "cancel"  # the owner does not want them any more: nobody does them, but what is finished counts
-REPAIR = "repair"  # whoever claimed them is gone: what older rounds make still counts
-RESUME = "resume"  # as a repair, but their owner stopped whoever claimed them: that is no loss
+REPAIR = "repair"  # the worker that claimed them is gone: what older rounds make still counts
+RESUME = "resume"  # as a repair, but the owner stopped the worker that claimed them: that is no loss
 
 #: Blocks a worker of the plan gets, when there are enough components: small enough to balance, few enough to
 #: claim quickly.

@@ -297,7 +297,7 @@ class Chained(Pace):
         return news or any(one.is_gone for one in self.upstreams)
 
     def _sort(self, state: "Round") -> "None":
-        """See of which blocks the inputs are there."""
+        """See which blocks have their inputs."""
         still: "List[int]" = []
         for block in self._waiting[state.number]:
             is_ready = all(

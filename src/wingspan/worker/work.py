@@ -334,7 +334,7 @@ class WorkSource(object):
         ]
 
     def _is_theirs(self, number: "int", block: "int", starts: "Sequence[str]") -> "bool":
-        """They claimed the block, or whoever did died before it was signed, longer ago than a lease."""
+        """They claimed the block longer ago than a lease, or the one that did died before it signed."""
         path = "rounds/%d/claims/%d" % (number, block)
         try:
             owner = rounds.claim_owner(self._key, number, block, self._transport.read(path))

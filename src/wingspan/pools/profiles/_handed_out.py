@@ -78,7 +78,7 @@ _RESERVED = frozenset(
 #: ``jar_files``, ``--container-mounts`` of Slurm's plugins, ``box_oauth_permissions``.
 _RESERVED_BEGINNINGS = ("container", "docker", "jar", "remote", "singularity", "vm", "x509")
 _RESERVED_ENDS = ("oauthpermissions", "oauthresource")
-#: A value with this in it takes a variable, perhaps a token, from the environment of whoever submits.
+#: A value with this in it takes a variable, perhaps a token, from the environment of the user who submits.
 _FROM_ENVIRONMENT = re.compile(r"\$\s*env\b", re.IGNORECASE)
 #: Tables within tables: no profile has more.
 _DEEPEST = 10

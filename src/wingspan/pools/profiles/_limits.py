@@ -23,7 +23,7 @@ QuotaWay = Literal["quota", "lfs", "get_quotas", "fs", "statvfs"]
 
 
 class AccountingMissing(SettingsError):
-    """The site wants to know on whose account a job is, and nobody says so."""
+    """The site wants an account for each job, and none is given."""
 
 
 class TooManyJobs(SettingsError):
