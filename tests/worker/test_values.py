@@ -5,6 +5,7 @@ them, and by one that does.
 from __future__ import annotations
 
 import builtins
+import ctypes
 import enum
 import io
 import os
@@ -341,3 +342,26 @@ def test_modules_by_value_that_refer_to_each_other_are_tried_once(monkeypatch):
     monkeypatch.setattr(Pickler, "dump", lambda pickler, value: (pickled.append(value), dump(pickler, value)))
     Pickler(io.BytesIO(), 5, by_value=lambda name: name.startswith("wingspan_made_by_hand")).dump(modules[0])
     assert len(pickled) <= 1 + sum(len(vars(module)) for module in modules)
+
+
+def test_types_that_ctypes_makes_are_the_reader_s_own():
+    """Arrays and pointers, also of a structure of the script, and classes that are derived from them."""
+
+    class Point(ctypes.Structure):
+        _fields_ = (("x", ctypes.c_int),)
+
+    class Named(ctypes.c_int * 2):
+        pass
+
+    for kind in (
+        ctypes.c_int * 3,
+        ctypes.c_int * 2 * 3,
+        ctypes.POINTER(ctypes.c_double),
+        Point * 2,
+        ctypes.POINTER(Point),
+    ):
+        assert pickle.loads(dumps(kind)) is kind
+    made = elsewhere(
+        lambda: [list((ctypes.c_int * 3)(1, 2, 3)), list(Named(4, 5)), (Point * 2)(Point(6))[0].x]
+    )
+    assert made() == [[1, 2, 3], [4, 5], 6]

@@ -22,6 +22,26 @@ else:
 _context_keys: "Dict[Any, str]" = {}
 
 
+def is_ctypes_own(obj: "type") -> "bool":
+    """Whether ctypes makes this type itself, and keeps it: ``c_int * 3``, ``POINTER(c_int)``."""
+    import ctypes
+
+    if obj.__bases__ == (ctypes.Array,):
+        return obj._type_ * obj._length_ is obj  # type: ignore[attr-defined]
+    pointer: "Any" = ctypes.POINTER
+    return obj.__bases__ == (ctypes._Pointer,) and pointer(getattr(obj, "_type_", None)) is obj
+
+
+def ctypes_type(obj: "Any") -> "Any":
+    """Have the reader's ctypes make it: made anew by its attributes it would be another type, or none."""
+    import ctypes
+    import operator
+
+    if issubclass(obj, ctypes.Array):
+        return operator.mul, (obj._type_, obj._length_)
+    return ctypes.POINTER, (obj._type_,)
+
+
 def _weak_mapping(pickler: "Any", obj: "Any") -> "Any":
     return rebuild.weak_mapping, (type(obj), list(obj.items()))
 

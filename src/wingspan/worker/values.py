@@ -185,6 +185,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
                 # cloudpickle would build a class that looks like it and can do nothing
                 raise pickle.PicklingError("no module has the class %s under its name" % obj.__qualname__)
             return made
+        if "ctypes" in sys.modules and reducers.is_ctypes_own(obj):
+            return reducers.ctypes_type(obj)
         self._begun.add(obj)
         named = self._is_named(obj.__module__, obj)
         base = super(obj, obj).__init_subclass__
