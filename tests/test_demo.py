@@ -38,6 +38,8 @@ def test_demo_finds_the_best_setting_twice(
     again.
     """
     monkeypatch.setenv("WINGSPAN_POOL", "local")
+    # Each imports scikit-learn. The test below has as many as there are cores.
+    monkeypatch.setenv("WINGSPAN_OPTION_WORKERS", "1")
     for _ in range(2):
         demo.main()
         out, _ = capfd.readouterr()
