@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,41 @@ def test_a_server_that_does_not_answer(refused_port: int, bundle: Path) -> None:
     """Nobody at the address is a ConnectionError that names it."""
     with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{refused_port}"):
         open_store(f"http://127.0.0.1:{refused_port}").publish(bundle)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [(200, {}, b"<html>log in</html>"), (207, {}, b"<multistatus"), (302, {"Location": "/round"}, b"")],
+    ids=["page", "cut", "circle"],
+)  # fmt: skip
+def test_a_server_that_speaks_something_else(
+    status: int, headers: dict[str, str], body: bytes, bundle: Path
+) -> None:
+    """A page to log in at, half an answer, and addresses that lead in a circle are told with the address."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_PROPFIND(self) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_OPTIONS = do_PROPFIND
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        for asked in (
+            lambda: open_store(f"http://{address}").objects(),
+            lambda: open_store(f"http://{address}").publish(bundle),
+        ):
+            with pytest.raises(StoreUnavailable, match=address):
+                asked()
+        server.shutdown()
 
 
 def test_an_s3_server_that_does_not_answer(refused_port: int) -> None:

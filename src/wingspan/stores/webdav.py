@@ -181,10 +181,22 @@ class WebdavBackend:
                 f"{where}: the server answers {status} {response.reason_phrase}",
                 hint="try again later; if it stays so, ask who keeps the server",
             ) from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # also an answer that leads in a circle
             raise StoreUnavailable(
                 f"{self.url} does not answer: {error}", hint="check the address and the network"
             ) from error
+
+    @contextlib.contextmanager
+    def _described(self, name: str = "") -> Iterator[None]:
+        """As `_translated`, where the server is asked what is there: a page to log in at is no answer."""
+        with self._translated(name):
+            try:
+                yield
+            except (ValueError, SyntaxError) as error:  # the parser of XML raises a SyntaxError
+                raise StoreUnavailable(
+                    f"{self.url}: the server answers something else than WebDAV: {error}",
+                    hint="check the address: a page to log in at, or a proxy, may answer in its place",
+                ) from error
 
     def _no_folder(self) -> StoreUnavailable:
         return StoreUnavailable(
@@ -200,13 +212,13 @@ class WebdavBackend:
     def check_writable(self) -> None:
         """The folder itself: an upload into one that is not there fails only at its end."""
         fs = self._fs
-        with self._translated():
+        with self._described():
             fs.info("")
 
     def size(self, name: str) -> int | None:
         fs = self._fs
         try:
-            with self._translated(name):
+            with self._described(name):
                 return int(fs.info(name)["size"])
         except ObjectNotFound:
             return None
@@ -219,7 +231,7 @@ class WebdavBackend:
 
     def make_folder(self) -> None:
         fs = self._fs
-        with self._translated():
+        with self._described():
             if fs.client.exists(""):
                 return
         parent, _, name = self.url.rpartition("/")
@@ -261,7 +273,7 @@ class WebdavBackend:
 
     def _files(self) -> list[Entry]:
         fs = self._fs
-        with self._translated():
+        with self._described():
             listed = fs.ls("", detail=True)
         return [
             Entry(
