@@ -65,10 +65,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A Slurm that has died is no fault of this test. Nor is this process a notebook because an earlier test
-    has started one and thereby imported ipykernel: maps would show bars on standard error.
-    """
-    sys.modules.pop("ipykernel", None)
+    """A Slurm that has died is no fault of this test."""
     for cluster in slurm_clusters:
         cluster.revive()
 

@@ -112,7 +112,9 @@ class FakeIPython(types.ModuleType):
 def test_a_notebook_without_ipywidgets_has_a_line_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """No warning: progress in one place, as text, and what to install for a bar."""
     fake = FakeIPython()
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    kernelapp = types.ModuleType("ipykernel.kernelapp")
+    kernelapp.IPKernelApp = types.SimpleNamespace(initialized=lambda: True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", kernelapp)
     monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", fake)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)

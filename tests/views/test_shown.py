@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html.parser
+import importlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import wingspan
 from _command_line import wingspan_here
 from _waiting import PATIENCE, until
 from wingspan.errors import WingspanError
+from wingspan.maps._display import is_watched
 from wingspan.maps._keeper import Keeper
 from wingspan.maps._view import MapSource
 from wingspan.notebooks._dashboard import _widget_class
@@ -29,7 +31,7 @@ from wingspan.runs._view import RunSource
 from wingspan.views import live
 from wingspan.views._model import Stage
 from wingspan.views._server import _Told
-from wingspan.views._widget import live_widget_class
+from wingspan.views._widget import in_notebook, live_widget_class
 from wingspan.worker.pipes import LARGE_INPUT
 
 ONE = wingspan.Options(workers=1)
@@ -502,9 +504,11 @@ def test_the_dashboard_as_text(failing):
     assert f"map {failing.tag}: " in repr(wingspan.dashboard())
 
 
-def test_outside_of_notebooks_there_is_no_widget(failing, monkeypatch):
+def test_outside_of_notebooks_there_is_no_widget(failing):
     """A map is shown as text and a still picture where no notebook asks."""
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # another test may have imported it
+    assert importlib.import_module("ipykernel.kernelapp")  # as in a program that runs notebooks
+    assert not in_notebook()
+    assert not is_watched()
     bundle, _ = failing._repr_mimebundle_()
     assert bundle.keys() == {"text/plain", "text/html"}
     assert "&lt;locals&gt;" in bundle["text/html"]

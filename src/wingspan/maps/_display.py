@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from wingspan._kernel import is_kernel
 from wingspan._shown import shown
 from wingspan._words import counted, sized
 
@@ -24,7 +25,7 @@ __all__ = ["LateProgress", "LateWait", "WaitDisplay", "is_watched", "map_html"]
 
 def is_watched() -> bool:
     """Standard error is a terminal, or this is a notebook: a person sees what is drawn."""
-    if "ipykernel" in sys.modules:
+    if is_kernel():
         return True
     try:
         return sys.stderr.isatty()

@@ -6,6 +6,7 @@ import itertools
 import time
 from typing import Any
 
+from wingspan._kernel import is_kernel
 from wingspan._words import sized
 
 __all__ = ["NotebookText", "needs_text"]
@@ -18,9 +19,8 @@ _INSTALL = "(a widget draws this where ipywidgets is installed: pip install ipyw
 def needs_text() -> bool:
     """This is a notebook, and the library that rich draws its bars with there is missing."""
     import importlib.util
-    import sys
 
-    return "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is None
+    return is_kernel() and importlib.util.find_spec("ipywidgets") is None
 
 
 class NotebookText:

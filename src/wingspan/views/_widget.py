@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from wingspan._kernel import is_kernel
 from wingspan.views._cells import LAYERS
 from wingspan.views._live import Live, live
 from wingspan.views._model import View
@@ -192,7 +193,7 @@ class Still:
 
 def in_notebook() -> bool:
     """A notebook's kernel runs this process: Jupyter's, Colab's or marimo's."""
-    return not sys.modules.keys().isdisjoint(("ipykernel", "google.colab", "marimo"))
+    return is_kernel() or not sys.modules.keys().isdisjoint(("google.colab", "marimo"))
 
 
 #: What is shown by MIME type, and what is told with it, by MIME type.
