@@ -36,7 +36,8 @@ def test_a_command_runs_in_its_bundle(
     monkeypatch.setenv("WINGSPAN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "mine.py").write_text("")
-    script = "import sys, os, numpy; print(sys.prefix, os.getcwd(), numpy.__version__); import mine"
+    # It is looked at twenty times a second: it is there long enough to be seen with what it has imported.
+    script = "import sys, os, time, numpy; print(sys.prefix, os.getcwd(), numpy.__version__); time.sleep(0.5); import mine"
     done = rehearse(
         RunRequest(
             command=["python", "-c", script],
