@@ -435,9 +435,10 @@ own.install(open("packed", "rb").read(), ".")
 builtins.len, was = None, builtins.len
 import wingspan_worker.failure as ours
 here = vars(ours)["__builtins__"]
-asked = [here["__import__"](name, {}, {}, ["x"]) for name in together.LIBRARY]
+library = [name for name in together.LIBRARY if name.partition(".")[0] in sys.stdlib_module_names]
+asked = [here["__import__"](name, {}, {}, ["x"]) for name in library]
 builtins.len = was
-print([name for name, module in zip(together.LIBRARY, asked) if hasattr(module, "HELD")])
+print([name for name, module in zip(library, asked) if hasattr(module, "HELD")])
 for name in sys.argv[2].split():
     module = importlib.import_module("wingspan_worker." + name)
     print(*[held for held, value in vars(module).items() if hasattr(value, "HELD")], sep="")

@@ -18,9 +18,9 @@ readers take frames up to the last whole one. (SHA-256 since processors have ins
 quick as BLAKE2b, with which WSF1 is signed.)
 """
 
-import hashlib
-import hmac
 import struct
+
+from .digests import blake2b, compare_digest, hmac_sha256, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,12 +84,10 @@ def mac(
     """The MAC of a frame (16 bytes); `signed` is the signed part of its body."""
     where = b"%s\0%d\0%d\0%d\0" % (name.encode(), offset, length, count)
     if magic == OLD_FRAME_MAGIC:
-        old = hashlib.blake2b(where, key=key, digest_size=16)
+        old = blake2b(where, key=key, digest_size=16)
         old.update(signed)
         return old.digest()
-    code = hmac.new(key, magic + where, "sha256")
-    code.update(signed)
-    return code.digest()[:16]
+    return hmac_sha256(key, magic + where, signed)[:16]
 
 
 def sign(key: "bytes", text: "Union[str, bytes]") -> "bytes":
@@ -97,13 +95,13 @@ def sign(key: "bytes", text: "Union[str, bytes]") -> "bytes":
     own.
     """
     data = text if isinstance(text, bytes) else text.encode()
-    return data + b"\n" + hashlib.blake2b(data, key=key, digest_size=16).hexdigest().encode() + b"\n"
+    return data + b"\n" + blake2b(data, key=key, digest_size=16).hexdigest().encode() + b"\n"
 
 
 def verify(key: "bytes", data: "bytes") -> "Optional[bytes]":
     """The text that `sign` signed, or None if it is cut, altered or signed with another key."""
     head, _, tail = data.rstrip(b"\n").rpartition(b"\n")
-    if hashlib.blake2b(head, key=key, digest_size=16).hexdigest().encode() != tail:
+    if blake2b(head, key=key, digest_size=16).hexdigest().encode() != tail:
         return None
     return head
 
@@ -129,10 +127,10 @@ def frame_parts(
     """
     joined = b"".join(headers)
     pieces = [payload for payload in payloads if payload]
-    digest, length = hashlib.sha256(), DIGEST_BYTES + len(joined)
+    size = sum(map(len, pieces))
+    digest, length = sha256(size), DIGEST_BYTES + len(joined) + size
     for payload in pieces:
         digest.update(payload)
-        length += len(payload)
     signed = digest.digest() + joined
     count = len(joined) // RECORD.size
     code = mac(key, FRAME_MAGIC, name, offset, length, count, signed)
@@ -146,7 +144,7 @@ def piece_head(key: "bytes", name: "str", offset: "int", data: "_Bytes") -> "byt
 
 def is_piece(key: "bytes", name: "str", offset: "int", head: "_Bytes", data: "_Bytes") -> "bool":
     """A piece of a large output is whole, and where its worker put it."""
-    return hmac.compare_digest(bytes(head), piece_head(key, name, offset, data))
+    return compare_digest(bytes(head), piece_head(key, name, offset, data))
 
 
 class Frame(object):
@@ -182,7 +180,7 @@ class Frame(object):
     def check(self, key: "bytes", name: "str", offset: "int", data: "_Bytes", position: "int" = 0) -> "None":
         """The headers, in `data`, are signed with the map's key; ValueError if not."""
         body = memoryview(data)[position + FRAME.size : position + self.signed]
-        if not hmac.compare_digest(
+        if not compare_digest(
             mac(key, self._magic, name, offset, self._length, self.count, body), self._code
         ):
             raise ValueError("the frame at byte %d of %s is not signed with this map's key" % (offset, name))
@@ -195,7 +193,7 @@ class Frame(object):
         """
         if self._magic == OLD_FRAME_MAGIC:
             return  # `check` has checked them
-        digest = hashlib.sha256()
+        digest = sha256(self.end - self.payloads)
         for payload in payloads:
             digest.update(payload)
         start = position + FRAME.size

@@ -5,8 +5,9 @@ folder: a signed line for each submission of workers, written before they are su
 names have what the map's options say; those that a person has submitted by hand do everything.
 """
 
-import hashlib
 import json
+
+from .digests import blake2b
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def kind_of(asked: "Mapping[str, Any]") -> "str":
 
 def digest_of(needs: "Mapping[str, Any]") -> "str":
     """A short name of these needs: rendered workers are told by it which parts are theirs."""
-    return hashlib.blake2b(json.dumps(needs, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return blake2b(json.dumps(needs, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def needs_line(key: "bytes", first: "int", count: "int", needs: "Optional[Mapping[str, Any]]") -> "bytes":
@@ -241,4 +242,4 @@ def needs_of_worker(transport: "Transport", key: "bytes", worker: "int") -> "Opt
 
 
 def _code(key: "bytes", text: "str") -> "str":
-    return hashlib.blake2b(("needs " + text).encode(), key=key, digest_size=8).hexdigest()
+    return blake2b(("needs " + text).encode(), key=key, digest_size=8).hexdigest()

@@ -16,11 +16,11 @@ A round of a map that is complete is *folded*: claims and takes go, the plan sta
 for claims, nothing is left to claim. All else that is known of the past stands in the results.
 """
 
-import hashlib
 import json
 from itertools import chain
 
 from . import formats
+from .digests import blake2b
 from .parts import Part, joined_ranges, ranges_of
 
 TYPE_CHECKING = False
@@ -348,7 +348,7 @@ def function_name(content: "Iterable[bytes]") -> "str":
     """The file that a later function of a map, in pieces, lies in: its name says what is in it, so that two
     writers cannot disagree.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     for piece in content:
         digest.update(piece)
     return "%s/%s.pkl" % (FUNCTIONS, digest.hexdigest())
@@ -492,4 +492,4 @@ _BITS = 640
 
 
 def _short_mac(key: "bytes", text: "str") -> "str":
-    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
+    return blake2b(text.encode(), key=key, digest_size=8).hexdigest()

@@ -6,7 +6,6 @@ fetches and sends files as `urls` does. Over HTTP it does so by itself where the
 token; these stand in variables of the environment, of which only the names travel.
 """
 
-import hashlib
 import os
 import pickle
 
@@ -73,6 +72,8 @@ class Spool(Gathering):
         """Begin another pickle."""
         Gathering.begin(self)
         self.close()
+        import hashlib
+
         self._hash = hashlib.sha256()
 
     def _put(self, data: "memoryview") -> "None":
@@ -120,6 +121,8 @@ def checked(file: "BinaryIO", name: "str", digest: "str", length: "int") -> "Bin
         OSError: It is not.
     """
     file.seek(0)
+    import hashlib
+
     found = hashlib.sha256()
     got = 0
     while True:

@@ -25,11 +25,12 @@ FILE = "compiled"
 BUILTINS = dict(vars(builtins))  # type: Dict[str, Any]
 #: Every module of the standard library that the worker imports, at whatever moment.
 LIBRARY = (
-    "abc array atexit base64 bisect builtins collections contextlib contextvars copy copyreg ctypes dis enum errno "
-    "fcntl functools gc grp hashlib hmac http.client importlib importlib.machinery importlib.util io itertools json "
-    "linecache marshal mmap operator os pathlib pickle pwd random re reprlib resource select shutil signal socket "
-    "stat struct subprocess sys tempfile threading time traceback types typing unicodedata urllib.error urllib.parse "
-    "urllib.request warnings weakref zipfile zlib"
+    "_blake2 _operator _sha2 _sha256 abc array atexit base64 bisect builtins collections contextlib "
+    "contextvars copy copyreg ctypes dis enum errno fcntl functools gc grp hashlib hmac http.client "
+    "importlib importlib.machinery importlib.util io itertools json linecache marshal mmap operator os "
+    "pathlib pickle pwd random re reprlib resource select shutil signal socket stat struct subprocess sys "
+    "tempfile threading time traceback types typing unicodedata urllib.error urllib.parse urllib.request "
+    "warnings weakref zipfile zlib"
 ).split()
 _import_of_python = builtins.__import__
 #: Modules of the standard library that the worker has in spite of the user's own ones, by their names.

@@ -1,12 +1,12 @@
 """Choose a worker's next block: first its own unfinished blocks, then its own stretch, then all others."""
 
-import hashlib
 import operator
 import os
 import time
 
 from . import formats, parts, pilot, rounds
 from .blocks import Block, Round, free_runs, with_functions
+from .digests import blake2b
 from .history import finished_components, look_around, with_earlier
 from .transports import Gone
 from .upstream import coming_of
@@ -85,7 +85,7 @@ class WorkSource(object):
         self._undecided = False
         #: Some components were cancelled.
         self.cancels = False
-        self._dice = int(hashlib.blake2b(name.encode(), digest_size=4).hexdigest(), 16)
+        self._dice = int(blake2b(name.encode(), digest_size=4).hexdigest(), 16)
         self._load_rounds()
         if int(name.rsplit(".", 1)[1]) > 0:
             self._unfinished = self._own_unfinished()
