@@ -16,6 +16,9 @@ import pytest
 from _slurm_cluster import SlurmCluster, slurm_programs
 from wingspan.pools.personal import PersonalPool
 
+#: The running one of this session, if there is one.
+personal_pools: list[PersonalPool] = []
+
 
 @pytest.fixture(scope="session")
 def personal_pool() -> Iterator[PersonalPool]:
@@ -29,8 +32,10 @@ def personal_pool() -> Iterator[PersonalPool]:
     pool = PersonalPool(directory, cpus=4)
     try:
         pool.start()
+        personal_pools.append(pool)
         yield pool
     finally:
+        personal_pools.clear()
         pool.stop()
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from _engines import apptainer, apptainer_on_path, personal_pool, shell_pool, slurm_cluster, slurm_clusters
+from _engines import (
+    apptainer,
+    apptainer_on_path,
+    personal_pool,
+    personal_pools,
+    shell_pool,
+    slurm_cluster,
+    slurm_clusters,
+)
 from _jobs import end_jobs
 from _order import dealt_out
 from _waiting import PATIENCE
@@ -47,10 +55,10 @@ def _patience_with_programs() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_job_outlives_its_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
     """HTCondor holds a job whose folder is gone, and the tests that follow would find it in the queue."""
-    pool = request.getfixturevalue("personal_pool") if "personal_pool" in request.fixturenames else None
     yield
-    if pool is not None:
-        end_jobs(pool, tmp_path)
+    # Only now it is known: many tests ask for their engine while they run.
+    if personal_pools and "personal_pool" in request.fixturenames:
+        end_jobs(personal_pools[0], tmp_path)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
